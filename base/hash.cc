@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/hash.h"
+
+// The low-level SHA256_* calls: EVP costs a fetch and an allocation for each digest, which is most of
+// the time for the many small files of a layer. They are marked deprecated in OpenSSL 3.
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <fmt/format.h>
+#include <openssl/sha.h>
+#include <xxhash.h>
+
+namespace strata {
+
+std::string Digest::Hex() const {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string hex(64, '0');
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    hex[2 * i] = kDigits[bytes[i] >> 4];
+    hex[2 * i + 1] = kDigits[bytes[i] & 15];
+  }
+  return hex;
+}
+
+std::optional<Digest> Digest::FromHex(std::string_view hex) {
+  if (hex.size() != 64) return std::nullopt;
+  Digest digest;
+  for (size_t i = 0; i < 64; ++i) {
+    char c = hex[i];
+    int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (value < 0) return std::nullopt;
+    digest.bytes[i / 2] = static_cast<uint8_t>(digest.bytes[i / 2] << 4 | value);
+  }
+  return digest;
+}
+
+struct Sha256::State {
+  SHA256_CTX context;
+};
+
+Sha256::Sha256() : state_(std::make_unique<State>()) { SHA256_Init(&state_->context); }
+Sha256::Sha256(Sha256&&) noexcept = default;
+Sha256& Sha256::operator=(Sha256&&) noexcept = default;
+Sha256::~Sha256() = default;
+
+void Sha256::Update(const void* data, size_t size) { SHA256_Update(&state_->context, data, size); }
+
+Digest Sha256::Finish() {
+  Digest digest;
+  SHA256_Final(digest.bytes.data(), &state_->context);
+  SHA256_Init(&state_->context);
+  return digest;
+}
+
+Digest Sha256::Of(const void* data, size_t size) {
+  Digest digest;
+  SHA256(static_cast<const unsigned char*>(data), size, digest.bytes.data());
+  return digest;
+}
+
+std::string Key128::Hex() const { return fmt::format("{:016x}{:016x}", high, low); }
+
+Key128 Xxh3(std::string_view data) {
+  XXH128_hash_t hash = XXH3_128bits(data.data(), data.size());
+  return {hash.high64, hash.low64};
+}
+
+uint64_t Xxh3Short(std::string_view data, uint64_t seed) {
+  return XXH3_64bits_withSeed(data.data(), data.size(), seed);
+}
+
+}  // namespace strata

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/remove_tree.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/sys.h"
+
+namespace strata {
+namespace {
+
+struct Level {
+  DIR* dir;
+  std::string name;
+};
+
+// Opens a directory for emptying it, giving the owner all rights if need be.
+int OpenForRemoval(int parent_fd, const char* name) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+  int fd = sys::OpenAt(parent_fd, name, kFlags);
+  if (fd == -EACCES) {
+    // Not a race worth minding: the tree is the caller's own, in a 0700 directory.
+    if (::fchmodat(parent_fd, name, 0700, 0) != 0) return -errno;
+    fd = sys::OpenAt(parent_fd, name, kFlags);
+  }
+  return fd;
+}
+
+}  // namespace
+
+Result<void> RemoveTree(int parent_fd, const std::string& name) {
+  std::optional<Error> first_error;
+  auto note = [&](int sys_errno, std::string_view call, std::string_view what) {
+    if (!first_error) first_error = Error::Sys(sys_errno, call, what);
+  };
+
+  int rc = sys::UnlinkAt(parent_fd, name.c_str());
+  if (rc == 0 || rc == -ENOENT) return {};
+  if (rc != -EISDIR && rc != -EPERM) return FailSys(-rc, "unlink", name);
+
+  // An explicit stack: a hostile tree may be deeper than ours is.
+  std::vector<Level> stack;
+  auto enter = [&](int dir_fd, const char* child) -> bool {
+    int fd = OpenForRemoval(dir_fd, child);
+    if (fd < 0) {
+      if (fd != -ENOENT) note(-fd, "open", child);
+      return false;
+    }
+    DIR* dir = ::fdopendir(fd);
+    if (dir == nullptr) {
+      note(errno, "fdopendir", child);
+      ::close(fd);
+      return false;
+    }
+    stack.push_back({dir, child});
+    return true;
+  };
+  if (!enter(parent_fd, name.c_str())) {
+    if (first_error) return Unexpected(std::move(*first_error));
+    return {};
+  }
+  while (!stack.empty()) {
+    DIR* dir = stack.back().dir;
+    int dir_fd = ::dirfd(dir);
+    const dirent* entry = ::readdir(dir);
+    if (entry == nullptr) {
+      std::string done = std::move(stack.back().name);
+      ::closedir(dir);
+      stack.pop_back();
+      int up = stack.empty() ? parent_fd : ::dirfd(stack.back().dir);
+      rc = sys::UnlinkAt(up, done.c_str(), AT_REMOVEDIR);
+      if (rc < 0 && rc != -ENOENT) note(-rc, "rmdir", done);
+      continue;
+    }
+    std::string_view child(entry->d_name);
+    if (child == "." || child == "..") continue;
+    if (entry->d_type != DT_DIR) {
+      rc = sys::UnlinkAt(dir_fd, entry->d_name);
+      if (rc == -EACCES) {  // a directory without w for its owner
+        ::fchmod(dir_fd, 0700);
+        rc = sys::UnlinkAt(dir_fd, entry->d_name);
+      }
+      if (rc == 0 || rc == -ENOENT) continue;
+      if (rc != -EISDIR) {
+        note(-rc, "unlink", child);
+        continue;
+      }
+    } else {
+      rc = sys::UnlinkAt(dir_fd, entry->d_name, AT_REMOVEDIR);
+      if (rc == -EACCES) {
+        ::fchmod(dir_fd, 0700);
+        rc = sys::UnlinkAt(dir_fd, entry->d_name, AT_REMOVEDIR);
+      }
+      if (rc == 0 || rc == -ENOENT) continue;
+    }
+    enter(dir_fd, entry->d_name);
+  }
+  if (first_error) return Unexpected(std::move(*first_error));
+  return {};
+}
+
+}  // namespace strata

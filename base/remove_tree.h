@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Removes a directory tree that the caller owns, whatever its modes (0000, 0555: they are widened
+// first). Never follows a link, never leaves the file system of the tree.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+
+namespace strata {
+
+// A missing tree is not an error. The first failure is reported, after removing all the rest.
+Result<void> RemoveTree(int parent_fd, const std::string& name);
+
+}  // namespace strata

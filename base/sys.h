@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The system calls that strata makes, and the only place that makes raw ones. Each function returns
+// what the kernel returns: a value >= 0, or -errno. None allocates, none throws, none touches errno,
+// so all may be used after clone. EINTR is retried where the comment says so.
+//
+// Outside a cloned child, sys::Check turns the return value into a Result that names the call:
+//
+//     STRATA_ASSIGN(int fd, sys::Check(sys::OpenAt(dir, path, O_PATH), "openat", path));
+//
+// Constants and structures that Debian 12's headers lack are defined here, with their kernel version.
+#pragma once
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace strata::sys {
+
+// Lifts a return value of the functions below into a Result.
+inline Result<int> Check(int64_t value, std::string_view call, std::string_view argument = {}) {
+  if (value < 0) return FailSys(static_cast<int>(-value), call, argument);
+  return static_cast<int>(value);
+}
+inline Result<UniqueFd> CheckFd(int64_t value, std::string_view call, std::string_view argument = {}) {
+  if (value < 0) return FailSys(static_cast<int>(-value), call, argument);
+  return UniqueFd(static_cast<int>(value));
+}
+
+// --- Files. O_CLOEXEC is added to the flags of everything that opens.
+int OpenAt(int dir_fd, const char* path, int flags, mode_t mode = 0) noexcept;  // retries EINTR
+// Linux 5.6. `resolve` is RESOLVE_*; -ENOSYS or -EPERM (a container's filter) means: use a fallback.
+int OpenAt2(int dir_fd, const char* path, int flags, mode_t mode, uint64_t resolve) noexcept;
+int64_t Read(int fd, void* buffer, size_t size) noexcept;          // retries EINTR
+int64_t Write(int fd, const void* buffer, size_t size) noexcept;   // retries EINTR
+int MkdirAt(int dir_fd, const char* path, mode_t mode) noexcept;
+int MknodAt(int dir_fd, const char* path, mode_t mode, dev_t device) noexcept;
+int SymlinkAt(const char* target, int dir_fd, const char* path) noexcept;
+int LinkAt(int old_dir_fd, const char* old_path, int dir_fd, const char* path, int flags = 0) noexcept;
+int UnlinkAt(int dir_fd, const char* path, int flags = 0) noexcept;
+int RenameAt2(int old_dir_fd, const char* old_path, int dir_fd, const char* path,
+              unsigned flags = 0) noexcept;
+int FstatAt(int dir_fd, const char* path, struct stat* out, int flags = AT_SYMLINK_NOFOLLOW) noexcept;
+int64_t ReadlinkAt(int dir_fd, const char* path, char* buffer, size_t size) noexcept;
+int Flock(int fd, int operation) noexcept;  // retries EINTR
+int FsetXattr(int fd, const char* name, const void* value, size_t size) noexcept;
+int Dup3(int old_fd, int new_fd, int flags) noexcept;
+int CloseRange(unsigned first, unsigned last, unsigned flags) noexcept;  // Linux 5.9
+int Pipe2(int fds[2], int flags) noexcept;
+
+// --- Mounts (the new API: Linux 5.2; mount_setattr: 5.12; overlay through it with one
+// fsconfig per lower layer, "lowerdir+": 6.7; by descriptor: 6.13, O_PATH ones: 6.15).
+int FsOpen(const char* type, unsigned flags) noexcept;
+int FsConfig(int fs_fd, unsigned command, const char* key, const void* value, int aux) noexcept;
+int FsMount(int fs_fd, unsigned flags, unsigned attributes) noexcept;
+int MoveMount(int from_fd, const char* from_path, int to_fd, const char* to_path,
+              unsigned flags) noexcept;
+int OpenTree(int dir_fd, const char* path, unsigned flags) noexcept;
+int MountSetattr(int dir_fd, const char* path, unsigned flags, struct mount_attr* attr) noexcept;
+int Mount(const char* source, const char* target, const char* type, unsigned long flags,
+          const void* data) noexcept;
+int Umount2(const char* target, int flags) noexcept;
+int PivotRoot(const char* new_root, const char* put_old) noexcept;
+
+// --- Processes.
+// fork with the flags of clone3 (CLONE_NEW*, CLONE_PIDFD); where clone3 is denied (-ENOSYS, or -EPERM
+// by a container's filter), the same by clone(2). Returns 0 in the child. `pid_fd` may be null.
+// The child runs on a copy of the address space: only async-signal-safe calls, no heap.
+int64_t Clone(uint64_t flags, int* pid_fd) noexcept;
+// Linux 5.3 / 5.1. The glibc wrappers, with -errno.
+int PidfdOpen(pid_t pid) noexcept;
+int PidfdSendSignal(int pid_fd, int signal) noexcept;
+// waitid with a rusage: glibc's wrapper has none. `id_type` is P_PID, P_PIDFD (5.4) or P_ALL.
+int WaitId(int id_type, int id, siginfo_t* info, int options, struct rusage* usage) noexcept;
+int CapSet(uint64_t effective, uint64_t permitted, uint64_t inheritable) noexcept;
+int Prctl(int option, unsigned long arg2 = 0, unsigned long arg3 = 0, unsigned long arg4 = 0,
+          unsigned long arg5 = 0) noexcept;
+int Seccomp(unsigned operation, unsigned flags, const void* args) noexcept;
+int SetSid() noexcept;
+int SetResGid(gid_t gid) noexcept;  // this thread only: the raw call, unlike glibc's
+int SetResUid(uid_t uid) noexcept;
+int Ioctl(int fd, unsigned long request, const void* arg) noexcept;
+[[noreturn]] void ExitNow(int status) noexcept;  // exit_group, no handlers
+
+}  // namespace strata::sys

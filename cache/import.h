@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Import: a directory, a tar stream or an OCI layer becomes a layer of the store.
+//
+// The layer id depends on the content alone: not on who imports (root or not), when, from which kind
+// of source, or on the order of the archive. Content is streamed: memory grows with the number of
+// entries (about 250 bytes each), never with their size.
+//
+// Sources are hostile until proved otherwise. Refused (kHostile): names with "..", absolute names in
+// hardlink targets that lead outside, entries below a symlink of the archive, device nodes other than in /dev,
+// `*.overlay.*` attributes, whiteout nodes (0:0) in a plain tar. Left out, with a warning: device nodes in
+// /dev (a sandbox brings its own), sockets, attributes other than user.* and security.capability.
+//
+// Thread safety: each call is independent; any number may run at once, in any number of processes.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cache/manifest.h"
+#include "cache/store.h"
+
+namespace strata {
+
+enum class SourceFormat { kAuto, kDirectory, kTar, kOci };
+enum class OwnerPolicy { kAuto, kKeep, kRoot };  // kAuto: kKeep for archives, kRoot for directories
+
+// Written by the import, read by whoever shows progress.
+struct Progress {
+  std::atomic<uint64_t> bytes{0};        // of the source read so far
+  std::atomic<uint64_t> total_bytes{0};  // 0: not known
+  std::atomic<uint64_t> entries{0};
+};
+
+struct ImportOptions {
+  SourceFormat format = SourceFormat::kAuto;
+  OwnerPolicy owner = OwnerPolicy::kAuto;
+  std::optional<int64_t> mtime;  // every mtime becomes this second; else kept
+  std::vector<std::string> integration_commands;
+  unsigned jobs = 0;  // 0: as many as there are processors
+  Progress* progress = nullptr;
+};
+
+struct ImportResult {
+  LayerId id;
+  bool existed = false;
+  uint64_t entries = 0;
+  uint64_t content_bytes = 0;
+  std::vector<std::string> warnings;  // one line each; at most 20, then one that counts the rest
+};
+
+// `source`: a path, or "-" for an archive on standard input.
+Result<ImportResult> Import(const Store& store, const std::string& source,
+                            const ImportOptions& options);
+
+}  // namespace strata

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <ctime>
+
+#include "base/io.h"
+#include "base/remove_tree.h"
+#include "base/sys.h"
+
+namespace strata {
+namespace {
+
+constexpr char kFormatLine[] = "strata store 1\n";
+
+std::string LayerPath(const LayerId& id) { return "layers/" + id.Hex(); }
+
+Error NoStoreAccess(Error error, const std::string& path) {
+  int sys_errno = error.sys_errno();
+  error = std::move(error).Wrap(fmt::format("open store {}", path));
+  if (sys_errno == EACCES || sys_errno == EROFS || sys_errno == EPERM) {
+    return std::move(error).Hint(
+        "choose a directory that you may write to: export STRATA_STORE=DIR");
+  }
+  return error;
+}
+
+Result<UniqueFd> OpenOrMake(const std::string& path) {
+  int fd = sys::OpenAt(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY);
+  if (fd >= 0) return UniqueFd(fd);
+  if (fd != -ENOENT) return FailSys(-fd, "open", path);
+  size_t slash = path.find_last_of('/');
+  if (slash != std::string::npos && slash > 0) {
+    STRATA_TRY(MakeDirs(AT_FDCWD, path.substr(0, slash), 0755));
+  }
+  STRATA_TRY(MakeDirs(AT_FDCWD, path, 0700));
+  return OpenAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+}
+
+// Makes a store of a directory that is empty (or nearly: another process may be doing the same).
+Result<void> Initialise(int root_fd) {
+  for (const char* name :
+       {"layers", "refs", "derived", "workspaces", "caches", "stages", "tmp", "trash"}) {
+    int rc = sys::MkdirAt(root_fd, name, 0700);
+    if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", name);
+  }
+  return ReplaceFile(root_fd, "format", kFormatLine, 0600);
+}
+
+Result<bool> LooksEmpty(int root_fd) {
+  STRATA_ASSIGN(UniqueFd fd, OpenAt(root_fd, ".", O_RDONLY | O_DIRECTORY));
+  DIR* dir = ::fdopendir(fd.get());
+  if (dir == nullptr) return FailSys(errno, "fdopendir", ".");
+  static_cast<void>(fd.release());
+  bool empty = true;
+  while (const dirent* entry = ::readdir(dir)) {
+    std::string_view name(entry->d_name);
+    if (name == "." || name == ".." || name == "lost+found" || name.substr(0, 7) == "format#") {
+      continue;
+    }
+    static constexpr std::string_view kOurs[] = {"layers", "refs",   "derived", "workspaces",
+                                                 "caches", "stages", "tmp",     "trash", "format"};
+    if (std::find(std::begin(kOurs), std::end(kOurs), name) == std::end(kOurs)) empty = false;
+  }
+  ::closedir(dir);
+  return empty;
+}
+
+}  // namespace
+
+Result<std::string> Store::DefaultPath() {
+  if (const char* path = std::getenv("STRATA_STORE"); path != nullptr && *path != '\0') return path;
+  if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data == '/') {
+    return fmt::format("{}/strata", data);
+  }
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') {
+    return fmt::format("{}/.local/share/strata", home);
+  }
+  return Unexpected(Error(Errc::kInvalid, "no place for the store: HOME is not set")
+                        .Hint("export STRATA_STORE=DIR"));
+}
+
+Result<Store> Store::Open(const std::string& path) {
+  auto root = OpenOrMake(path);
+  if (!root) return Unexpected(NoStoreAccess(std::move(root).error(), path));
+  char line[64];
+  int format = sys::OpenAt(root->get(), "format", O_RDONLY);
+  if (format == -ENOENT) {
+    STRATA_ASSIGN_WITH(bool empty, LooksEmpty(root->get()), fmt::format("open store {}", path));
+    if (!empty) {
+      return Unexpected(
+          Error(Errc::kInvalid, fmt::format("open store {}: not a strata store, and not empty", path))
+              .Hint("name an empty or new directory in STRATA_STORE"));
+    }
+    auto made = Initialise(root->get());
+    if (!made) return Unexpected(NoStoreAccess(std::move(made).error(), path));
+    return Store(path, std::move(*root));
+  }
+  if (format < 0) {
+    return Unexpected(NoStoreAccess(Error::Sys(-format, "open", "format"), path));
+  }
+  UniqueFd fd(format);
+  int64_t size = sys::Read(fd.get(), line, sizeof line);
+  std::string_view found(line, size > 0 ? static_cast<size_t>(size) : 0);
+  if (found != kFormatLine) {
+    while (!found.empty() && found.back() == '\n') found.remove_suffix(1);
+    return Unexpected(
+        Error(Errc::kUnsupported,
+              fmt::format("open store {}: its format is '{}'; this strata knows 'strata store 1'",
+                          path, found))
+            .Hint("use the strata that made it, or another store: export STRATA_STORE=DIR"));
+  }
+  return Store(path, std::move(*root));
+}
+
+Result<UniqueFd> Store::OpenDir(const std::string& name) const {
+  int fd = sys::OpenAt(root_.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (fd == -ENOENT) {
+    STRATA_TRY(MakeDirs(root_.get(), name, 0700));
+    fd = sys::OpenAt(root_.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  }
+  return sys::CheckFd(fd, "open", fmt::format("{}/{}", path_, name));
+}
+
+Result<bool> Store::HasLayer(const LayerId& id) const {
+  struct stat st;
+  int rc = sys::FstatAt(root_.get(), LayerPath(id).c_str(), &st);
+  if (rc == -ENOENT) return false;
+  if (rc < 0) return FailSys(-rc, "stat", LayerPath(id));
+  return true;
+}
+
+Result<Manifest> Store::OpenManifest(const LayerId& id) const {
+  auto manifest = Manifest::Open(root_.get(), LayerPath(id) + "/manifest");
+  if (!manifest && manifest.error().sys_errno() == ENOENT) {
+    return Fail(Errc::kNotFound, "no layer {}", id.Hex());
+  }
+  return manifest;
+}
+
+Result<LayerLease> Store::LeaseLayer(const LayerId& id) const {
+  auto lock = FileLock::OnDirectory(root_.get(), LayerPath(id) + "/tree", LockMode::kShared,
+                                    LockWait::kBlock);
+  if (!lock) {
+    if (lock.error().sys_errno() == ENOENT) {
+      return Fail(Errc::kNotFound, "no layer {}", id.Hex());
+    }
+    return Unexpected(std::move(lock).error());
+  }
+  return LayerLease(std::move(*lock));
+}
+
+Result<std::vector<LayerId>> Store::ListLayers() const {
+  std::vector<LayerId> ids;
+  STRATA_ASSIGN(UniqueFd fd, OpenDir("layers"));
+  DIR* dir = ::fdopendir(fd.get());
+  if (dir == nullptr) return FailSys(errno, "fdopendir", "layers");
+  static_cast<void>(fd.release());
+  while (const dirent* entry = ::readdir(dir)) {
+    if (auto id = Digest::FromHex(entry->d_name)) ids.push_back(*id);
+  }
+  ::closedir(dir);
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+Result<PendingLayer> Store::NewLayer(bool with_tree) const {
+  PendingLayer pending;
+  auto make = [&]() -> Result<void> {
+    STRATA_ASSIGN(pending.dir_, TempDir::Create(root_.get(), "tmp/"));
+    if (with_tree) {
+      STRATA_TRY(sys::Check(sys::MkdirAt(pending.dir_fd(), "tree", 0755), "mkdir", "tree"));
+      STRATA_ASSIGN(pending.tree_, OpenAt(pending.dir_fd(), "tree", O_RDONLY | O_DIRECTORY));
+    }
+    return {};
+  };
+  auto made = make();
+  if (!made) return Unexpected(NoStoreAccess(std::move(made).error(), path_));
+  return pending;
+}
+
+Result<PublishedLayer> Store::Publish(PendingLayer pending,
+                                      const std::vector<uint8_t>& manifest) const {
+  LayerId id = Sha256::Of(manifest.data(), manifest.size());
+  std::string clause = fmt::format("publish layer {:.12}", id.Hex());
+  STRATA_ASSIGN(bool existed, HasLayer(id));
+  if (existed) return PublishedLayer{id, true};
+
+  STRATA_ASSIGN_WITH(UniqueFd file,
+                     OpenAt(pending.dir_fd(), "manifest", O_WRONLY | O_CREAT | O_EXCL, 0644),
+                     clause);
+  STRATA_TRY_WITH(
+      WriteAll(file.get(), {reinterpret_cast<const char*>(manifest.data()), manifest.size()},
+               "manifest"),
+      clause);
+  // The root's metadata is always the same (design rule 8): overlayfs shows the topmost layer's.
+  if (::fchmodat(pending.dir_fd(), "tree", 0755, 0) != 0) {
+    return FailSys(errno, "chmod", "tree");
+  }
+  timespec times[2] = {{kRootMtime, 0}, {kRootMtime, 0}};
+  if (::utimensat(pending.dir_fd(), "tree", times, 0) != 0) {
+    return FailSys(errno, "utimensat", "tree");
+  }
+  int rc = sys::RenameAt2(root_.get(), pending.dir().name().c_str(), root_.get(),
+                          LayerPath(id).c_str(), RENAME_NOREPLACE);
+  if (rc == -EEXIST) return PublishedLayer{id, true};  // somebody else was faster
+  if (rc < 0) return Unexpected(Error::Sys(-rc, "rename", LayerPath(id)).Wrap(clause));
+  static_cast<void>(pending.dir_.Release());
+  return PublishedLayer{id, false};
+}
+
+Result<void> Store::RemoveLayer(const LayerId& id) const {
+  auto lock = FileLock::OnDirectory(root_.get(), LayerPath(id) + "/tree", LockMode::kExclusive,
+                                    LockWait::kFail);
+  if (!lock) {
+    if (lock.error().sys_errno() == ENOENT) return Fail(Errc::kNotFound, "no layer {}", id.Hex());
+    if (lock.error().code() == Errc::kBusy) {
+      return Fail(Errc::kBusy, "layer {:.12} is in use by a running stage", id.Hex());
+    }
+    return Unexpected(std::move(lock).error());
+  }
+  std::string trash = "trash/" + RandomName();
+  STRATA_TRY(sys::Check(
+      sys::RenameAt2(root_.get(), LayerPath(id).c_str(), root_.get(), trash.c_str()), "rename",
+      LayerPath(id)));
+  return RemoveTree(root_.get(), trash);
+}
+
+Result<void> Store::CleanLeftovers() const {
+  for (const char* place : {"tmp", "stages", "trash"}) {
+    STRATA_ASSIGN(UniqueFd fd, OpenDir(place));
+    UniqueFd listing(sys::OpenAt(fd.get(), ".", O_RDONLY | O_DIRECTORY));
+    DIR* dir = ::fdopendir(listing.get());
+    if (dir == nullptr) return FailSys(errno, "fdopendir", place);
+    static_cast<void>(listing.release());
+    while (const dirent* entry = ::readdir(dir)) {
+      std::string name(entry->d_name);
+      if (name == "." || name == "..") continue;
+      // In trash/ nobody holds a lock; elsewhere the owner does, from just after the mkdir on.
+      struct stat st;
+      if (sys::FstatAt(fd.get(), name.c_str(), &st) < 0) continue;
+      if (::time(nullptr) - st.st_mtime < 2 && std::string_view(place) != "trash") continue;
+      auto lock = FileLock::OnDirectory(fd.get(), name, LockMode::kExclusive, LockWait::kFail);
+      if (!lock && lock.error().code() == Errc::kBusy) continue;
+      static_cast<void>(RemoveTree(fd.get(), name));
+    }
+    ::closedir(dir);
+  }
+  return {};
+}
+
+}  // namespace strata

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Capture: what a command wrote becomes a layer, by rename: no file is copied, each new or changed one
+// is read once, for its digest. The cost follows what changed, not the size of the root.
+//
+// Both functions must run after every process of the sandbox is gone. They take a PendingLayer whose
+// `tree` has just been renamed into place (and so is on the store's file system), normalise it in
+// place, and publish it. On failure the pending tree is removed with its content unless noted.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cache/import.h"
+#include "cache/store.h"
+#include "stager/lower_chain.h"
+
+namespace strata {
+
+struct CaptureOptions {
+  std::optional<int64_t> mtime;        // every mtime of a new or changed entry becomes this second
+  uint32_t uid = 0;                    // owner of entries that are new (ids as seen in the sandbox)
+  uint32_t gid = 0;
+  std::vector<std::string> leave_out;  // clean paths ("work/out"): mount points, never captured
+  unsigned jobs = 0;                   // 0: as many as there are processors
+  Progress* progress = nullptr;
+};
+
+struct CaptureResult {
+  LayerId id;
+  bool existed = false;
+  uint64_t entries = 0;         // of the layer, the root not counted
+  uint64_t content_bytes = 0;
+  uint64_t dropped = 0;         // unchanged copy-ups, whiteouts that hide nothing, sockets, ...
+  std::vector<std::string> warnings;
+};
+
+// The upper directory of an overlay whose lower layers are `lower` (skeleton included). Normalised:
+// overlayfs's own attributes stripped; whiteouts and opaque marks kept only where they hide something
+// in `lower`; unchanged copy-ups dropped, unless hard-linked to an entry that is kept; sockets and
+// devices left out. Owners and, where the content is unchanged, setuid bits and capabilities are inherited
+// from `lower` for entries that exist there with the same type.
+Result<CaptureResult> CaptureUpper(const Store& store, PendingLayer pending,
+                                   const LowerChain& lower, const CaptureOptions& options);
+
+// A plain directory (--output): nothing lies below it. Anything that would act as overlayfs metadata
+// (0:0 devices, user.overlay.* attributes) is removed from it.
+Result<CaptureResult> CaptureDirectory(const Store& store, PendingLayer pending,
+                                       const CaptureOptions& options);
+
+}  // namespace strata
