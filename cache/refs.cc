@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/io.h"
+#include "base/suggest.h"
 #include "base/sys.h"
 #include "cache/store.h"
 
@@ -41,22 +42,6 @@ Result<LayerId> ParseRef(std::string_view content, std::string_view name) {
   return Unexpected(
       Error(Errc::kCorrupt, fmt::format("ref {} is damaged", name))
           .Hint(fmt::format("give it again: strata tag ID {}", name)));
-}
-
-// Levenshtein, for "did you mean".
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      size_t substitute = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
-    }
-  }
-  return row[b.size()];
 }
 
 }  // namespace
@@ -164,15 +149,9 @@ Result<LayerId> Store::Resolve(std::string_view name) const {
   }
   Error error(Errc::kNotFound, fmt::format("no layer or ref named {}", name));
   STRATA_ASSIGN(std::vector<Ref> refs, ListRefs());
-  std::string best;
-  size_t best_distance = name.size() / 3 + 1;
-  for (const Ref& ref : refs) {
-    size_t distance = EditDistance(name, ref.name);
-    if (distance <= best_distance) {
-      best_distance = distance;
-      best = ref.name;
-    }
-  }
+  std::vector<std::string_view> names(refs.size());
+  for (size_t i = 0; i < refs.size(); ++i) names[i] = refs[i].name;
+  std::string_view best = Nearest(name, names);
   if (!best.empty()) {
     error = std::move(error).Hint(fmt::format("did you mean {}?", best));
   } else if (refs.empty()) {
