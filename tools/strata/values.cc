@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/strata/values.h"
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+#include <optional>
+
+namespace strata {
+namespace {
+
+// "12" or "12.5" in thousandths, up to `max` units; nothing else. A float would round, and strtod
+// follows the locale.
+std::optional<uint64_t> ParseThousandths(std::string_view text, uint64_t max) {
+  size_t point = std::min(text.find('.'), text.size());
+  uint64_t whole = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + point, whole);
+  if (error != std::errc() || end != text.data() + point || whole > max) return std::nullopt;
+  uint64_t thousandths = 0;
+  if (point < text.size()) {
+    std::string_view digits = text.substr(point + 1);
+    if (digits.empty() || digits.size() > 3) return std::nullopt;
+    uint64_t scale = 100;
+    for (char c : digits) {
+      if (c < '0' || c > '9') return std::nullopt;
+      thousandths += static_cast<uint64_t>(c - '0') * scale;
+      scale /= 10;
+    }
+  }
+  return whole * 1000 + thousandths;
+}
+
+}  // namespace
+
+Result<uint64_t> ParseNumber(std::string_view text, uint64_t max) {
+  uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc::result_out_of_range || (error == std::errc() && value > max)) {
+    return Fail(Errc::kInvalid, "'{}' is too large: {} is the limit", text, max);
+  }
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return Fail(Errc::kInvalid, "'{}' is not a whole number", text);
+  }
+  return value;
+}
+
+Result<uint64_t> ParseSize(std::string_view text) {
+  constexpr std::string_view kUnits = "KMGT";
+  std::string_view number = text;
+  unsigned shift = 0;
+  char last = text.empty() ? '\0' : text.back();
+  if (last >= 'a' && last <= 'z') last = static_cast<char>(last - 'a' + 'A');
+  if (size_t unit = kUnits.find(last); unit != std::string_view::npos) {
+    shift = static_cast<unsigned>(10 * (unit + 1));
+    number.remove_suffix(1);
+  }
+  if (shift == 0 && number.find('.') != std::string_view::npos) number = {};  // half a byte
+  auto thousandths = ParseThousandths(number, (INT64_MAX / 1000 - 1) >> shift);
+  if (!thousandths) {
+    return Fail(Errc::kInvalid, "'{}' is not a size (bytes, or a number with K, M, G or T)", text);
+  }
+  return (*thousandths << shift) / 1000;
+}
+
+Result<std::chrono::milliseconds> ParseDuration(std::string_view text) {
+  constexpr uint64_t kTenYears = 10ULL * 366 * 24 * 3600;
+  std::string_view number = text;
+  char last = text.empty() ? '\0' : text.back();
+  uint64_t unit = last == 'm' ? 60 : last == 'h' ? 3600 : 1;
+  if (last == 's' || last == 'm' || last == 'h') number.remove_suffix(1);
+  auto milliseconds = ParseThousandths(number, kTenYears / unit);
+  if (!milliseconds) {
+    return Fail(Errc::kInvalid, "'{}' is not a time (seconds, or a number with s, m or h)", text);
+  }
+  return std::chrono::milliseconds(*milliseconds * unit);
+}
+
+Result<int64_t> ParseEpoch(std::string_view text) {
+  constexpr uint64_t kEndOf9999 = 253402300799;
+  auto seconds = ParseNumber(text, kEndOf9999);
+  if (!seconds) return Fail(Errc::kInvalid, "'{}' is not a time in seconds since 1970", text);
+  return static_cast<int64_t>(*seconds);
+}
+
+Result<uint32_t> ParseId(std::string_view text) {
+  STRATA_ASSIGN(uint64_t id, ParseNumber(text, UINT32_MAX - 1));  // the last one means "no id"
+  return static_cast<uint32_t>(id);
+}
+
+Result<std::pair<std::string_view, std::string_view>> ParseKeyValue(std::string_view text) {
+  size_t equals = text.find('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    return Fail(Errc::kInvalid, "'{}' is not KEY=VALUE", text);
+  }
+  return std::pair(text.substr(0, equals), text.substr(equals + 1));
+}
+
+std::string FormatSize(uint64_t bytes) {
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  double size = static_cast<double>(bytes) / 1024;
+  const char* unit = "KMGTPE";
+  while (size >= 999.5 && unit[1] != '\0') {
+    size /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.{}f} {}B", size, size < 9.95 ? 1 : 0, *unit);
+}
+
+std::string FormatTime(int64_t seconds) {
+  time_t time = seconds;
+  struct tm local;
+  if (::localtime_r(&time, &local) == nullptr) return fmt::format("@{}", seconds);
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", local.tm_year + 1900, local.tm_mon + 1,
+                     local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec);
+}
+
+}  // namespace strata
