@@ -24,13 +24,13 @@ Error Error::Sys(int sys_errno, std::string_view call, std::string_view argument
   return error;
 }
 
-Error&& Error::Wrap(std::string_view clause) && {
+Error Error::Wrap(std::string_view clause) && {
   message_.insert(0, ": ");
   message_.insert(0, clause);
   return std::move(*this);
 }
 
-Error&& Error::Hint(std::string hint) && {
+Error Error::Hint(std::string hint) && {
   hint_ = std::move(hint);
   return std::move(*this);
 }

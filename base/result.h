@@ -42,9 +42,9 @@ class [[nodiscard]] Error {
   const std::string& message() const { return message_; }
   const std::string& hint() const { return hint_; }
 
-  // Puts `clause: ` in front of the message.
-  Error&& Wrap(std::string_view clause) &&;
-  Error&& Hint(std::string hint) &&;
+  // Puts `clause: ` in front of the message. By value, so that `e = std::move(e).Wrap(...)` works.
+  Error Wrap(std::string_view clause) &&;
+  Error Hint(std::string hint) &&;
 
  private:
   Errc code_;
