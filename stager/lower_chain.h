@@ -33,7 +33,8 @@ class LowerChain {
     const Place& top() const { return places.front(); }
   };
 
-  Merged Root() const;
+  Merged Root() const;  // of an empty chain: no places
+  // `directory` may be anything: what is no directory has no children.
   std::optional<Merged> Child(const Merged& directory, std::string_view name) const;
   std::optional<Merged> Lookup(std::string_view path) const;  // "usr/bin/cc"; "" is the root
   // Whether the merged directory shows any entry at all.
