@@ -47,7 +47,7 @@ Result<UniqueFd> OpenOrMake(const std::string& path) {
 // Makes a store of a directory that is empty (or nearly: another process may be doing the same).
 Result<void> Initialise(int root_fd) {
   for (const char* name :
-       {"layers", "refs", "derived", "workspaces", "caches", "stages", "tmp", "trash"}) {
+       {"layers", "refs", "derived", "workspaces", "caches", "stages", "tmp", "trash", "mnt"}) {
     int rc = sys::MkdirAt(root_fd, name, 0700);
     if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", name);
   }
@@ -66,7 +66,8 @@ Result<bool> LooksEmpty(int root_fd) {
       continue;
     }
     static constexpr std::string_view kOurs[] = {"layers", "refs",   "derived", "workspaces",
-                                                 "caches", "stages", "tmp",     "trash", "format"};
+                                                 "caches", "stages", "tmp",     "trash", "mnt",
+                                                 "format"};
     if (std::find(std::begin(kOurs), std::end(kOurs), name) == std::end(kOurs)) empty = false;
   }
   ::closedir(dir);
@@ -189,31 +190,39 @@ Result<PendingLayer> Store::NewLayer(bool with_tree) const {
 Result<PublishedLayer> Store::Publish(PendingLayer pending,
                                       const std::vector<uint8_t>& manifest) const {
   LayerId id = Sha256::Of(manifest.data(), manifest.size());
-  std::string clause = fmt::format("publish layer {:.12}", id.Hex());
   STRATA_ASSIGN(bool existed, HasLayer(id));
   if (existed) return PublishedLayer{id, true};
+  STRATA_ASSIGN_WITH(bool published, PublishAs(std::move(pending), manifest, LayerPath(id)),
+                     fmt::format("publish layer {:.12}", id.Hex()));
+  return PublishedLayer{id, !published};
+}
 
-  STRATA_ASSIGN_WITH(UniqueFd file,
-                     OpenAt(pending.dir_fd(), "manifest", O_WRONLY | O_CREAT | O_EXCL, 0644),
-                     clause);
-  STRATA_TRY_WITH(
-      WriteAll(file.get(), {reinterpret_cast<const char*>(manifest.data()), manifest.size()},
-               "manifest"),
-      clause);
+Result<void> Store::PublishDerived(PendingLayer pending, const std::vector<uint8_t>& manifest,
+                                   const std::string& name) const {
+  STRATA_TRY_WITH(PublishAs(std::move(pending), manifest, "derived/" + name),
+                  fmt::format("publish {}", name));
+  return {};
+}
+
+// False: there was one already.
+Result<bool> Store::PublishAs(PendingLayer pending, const std::vector<uint8_t>& manifest,
+                              const std::string& path) const {
+  STRATA_ASSIGN(UniqueFd file,
+                OpenAt(pending.dir_fd(), "manifest", O_WRONLY | O_CREAT | O_EXCL, 0644));
+  STRATA_TRY(WriteAll(file.get(), {reinterpret_cast<const char*>(manifest.data()), manifest.size()},
+                      "manifest"));
   // The root's metadata is always the same (design rule 8): overlayfs shows the topmost layer's.
-  if (::fchmodat(pending.dir_fd(), "tree", 0755, 0) != 0) {
-    return FailSys(errno, "chmod", "tree");
-  }
+  if (::fchmodat(pending.dir_fd(), "tree", 0755, 0) != 0) return FailSys(errno, "chmod", "tree");
   timespec times[2] = {{kRootMtime, 0}, {kRootMtime, 0}};
   if (::utimensat(pending.dir_fd(), "tree", times, 0) != 0) {
     return FailSys(errno, "utimensat", "tree");
   }
-  int rc = sys::RenameAt2(root_.get(), pending.dir().name().c_str(), root_.get(),
-                          LayerPath(id).c_str(), RENAME_NOREPLACE);
-  if (rc == -EEXIST) return PublishedLayer{id, true};  // somebody else was faster
-  if (rc < 0) return Unexpected(Error::Sys(-rc, "rename", LayerPath(id)).Wrap(clause));
+  int rc = sys::RenameAt2(root_.get(), pending.dir().name().c_str(), root_.get(), path.c_str(),
+                          RENAME_NOREPLACE);
+  if (rc == -EEXIST) return false;
+  if (rc < 0) return FailSys(-rc, "rename", path);
   static_cast<void>(pending.dir_.Release());
-  return PublishedLayer{id, false};
+  return true;
 }
 
 Result<void> Store::RemoveLayer(const LayerId& id) const {

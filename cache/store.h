@@ -78,6 +78,9 @@ class Store {
   Result<PendingLayer> NewLayer(bool with_tree = true) const;
   // Writes the manifest beside the tree, sets the root's mode and mtime, and publishes both.
   Result<PublishedLayer> Publish(PendingLayer pending, const std::vector<uint8_t>& manifest) const;
+  // The same for a derived layer, as derived/<name>; whoever was first wins.
+  Result<void> PublishDerived(PendingLayer pending, const std::vector<uint8_t>& manifest,
+                              const std::string& name) const;
   // kBusy while somebody holds a lease on it.
   Result<void> RemoveLayer(const LayerId& id) const;
 
@@ -101,6 +104,8 @@ class Store {
   Result<void> CleanLeftovers() const;
 
  private:
+  Result<bool> PublishAs(PendingLayer pending, const std::vector<uint8_t>& manifest,
+                         const std::string& path) const;
   Store(std::string path, UniqueFd root) : path_(std::move(path)), root_(std::move(root)) {}
 
   std::string path_;

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the parent hands to the cloned child: plain data, made before clone, read after it. And what
+// the child sends back through the status pipe.
+#pragma once
+
+#include <linux/filter.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "base/child_report.h"
+#include "sandbox/sandbox.h"
+#include "stager/overlay.h"
+
+namespace strata {
+
+inline constexpr size_t kSteps = static_cast<size_t>(SandboxStep::kCount);
+
+struct ChildMount {
+  SandboxMount::Kind kind;
+  const char* source;
+  const char* target;
+  bool read_only;
+  const char* tmpfs_options;
+  const char* upper;
+  const char* work;
+};
+
+struct ChildPlan {
+  const char* directory;
+  const char* attach_at;
+  OverlayPlan overlay;
+  const char* tmpfs_upper_options;  // null: the upper is a directory
+  const ChildMount* mounts;
+  size_t mount_count;
+  // The command. `candidates` are the paths to try, in order, NULL-terminated.
+  const char* const* candidates;
+  char* const* argv;
+  char* const* envp;
+  const char* working_directory;
+  const char* hostname;
+  char uid_map[64];
+  char gid_map[64];
+  bool host_is_root;  // the sandbox's uid 0 is the host's: protect /proc
+  bool private_network;
+  bool nested_userns;
+  bool own_session;
+  bool namespaced_pid_max;
+  char shm_options[64];
+  char tmp_options[64];
+  sock_fprog filter;  // len 0: none
+  uint64_t capabilities;
+  const rlimit* open_files;  // null: as it is
+  const int* kept;           // descriptors that pid 1 keeps, ascending; the status pipe is among them
+  size_t kept_count;
+  int status_fd;    // write end
+  int lifeline_fd;  // read end of a pipe whose write end the parent holds
+};
+
+struct ChildRecord {
+  enum Kind : int32_t {
+    kSetupFailed = 1,
+    kNotFound = 2,       // failure.argument: the command
+    kNotExecutable = 3,  // failure.sys_errno, failure.argument: the path
+    kNoInterpreter = 4,  // execve said ENOENT, but the file is there; `head` starts it
+    kEnded = 5,
+  };
+  int32_t kind = 0;
+  int32_t signaled = 0;
+  int32_t value = 0;
+  ChildFailure failure;
+  char head[1024] = {};  // the start of a file whose interpreter is missing
+  int64_t step_end_ns[kSteps] = {};  // CLOCK_MONOTONIC
+};
+static_assert(sizeof(ChildRecord) <= 4096, "must fit PIPE_BUF, to be written at once");
+
+// pid 1 of the sandbox. Runs in the cloned child.
+[[noreturn]] void RunPid1(const ChildPlan& plan) noexcept;
+
+// The command: between vfork and exec. Never returns.
+[[noreturn]] void ExecCommand(const ChildPlan& plan, ChildRecord* record) noexcept;
+
+// The mounts of the root, called by pid 1 in order. 0 or -errno with `failure` set.
+int MountRoot(const ChildPlan& plan, ChildFailure* failure) noexcept;  // the root's descriptor
+int MountProc(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
+int MountDev(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
+int MountTmp(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
+int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
+
+int64_t MonotonicNs() noexcept;
+
+}  // namespace strata

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private to the sandbox: turns what the kernel or the child said into sentences, with a hint where
+// something can be done about it.
+#pragma once
+
+#include "base/result.h"
+#include "sandbox/child_plan.h"
+#include "sandbox/sandbox.h"
+
+namespace strata {
+
+// clone with all the namespaces failed.
+Error ExplainClone(int sys_errno);
+// A step of the set-up failed in the child.
+Error ExplainSetup(const ChildRecord& record, const SandboxSpec& spec);
+// The command could not be executed: fills in outcome, reason and hint.
+void ExplainOutcome(const ChildRecord& record, const SandboxSpec& spec, SandboxResult* result);
+
+}  // namespace strata

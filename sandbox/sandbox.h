@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs one command in a staged root: fresh namespaces, an overlay of layers as /, a seccomp filter, few
+// capabilities, a pid 1 that reaps and forwards signals.
+//
+// RunSandbox blocks until every process of the sandbox is gone: when it returns, the overlay is
+// unmounted and its upper directory is still, ready to be captured. Nothing of the sandbox outlives
+// the caller either: when the calling thread dies, however it dies, the kernel kills pid 1, and with it
+// everything in its pid namespace.
+//
+// What is set up, in this order (child.cc): ids, overlay, /proc, /dev, /tmp, the mounts asked for,
+// network, limits, pivot_root, capabilities; then the command is started. SandboxResult says how
+// long each step took.
+//
+// A call may be made from any thread; calls are independent. The caller must not reap children that
+// are not its own (waitpid(-1)) meanwhile.
+#pragma once
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/process.h"
+#include "base/result.h"
+#include "sandbox/seccomp_filter.h"
+
+namespace strata {
+
+// The root file system. Paths are relative to `directory` or absolute.
+struct SandboxRoot {
+  std::string directory;            // the store
+  std::string attach_at;            // an empty directory in it; mounted over in the sandbox's own namespace
+  std::vector<std::string> lowers;  // bottom first, at least two of them where there is no upper
+  std::string upper;                // empty: a read-only root, unless tmpfs_upper
+  std::string work;
+  bool tmpfs_upper = false;         // upper and work on a tmpfs that goes with the sandbox
+  uint64_t tmpfs_size = 0;          // bytes; 0: the kernel's default, half of memory
+};
+
+struct SandboxMount {
+  enum class Kind { kBind, kTmpfs, kCopyOnWrite };
+  Kind kind = Kind::kBind;
+  std::string source;      // kBind, kCopyOnWrite: relative to SandboxRoot::directory, or absolute
+  std::string target;      // in the sandbox, resolved inside it; must exist
+  bool read_only = false;  // with every mount below the source
+  uint64_t size = 0;       // kTmpfs: bytes; 0: a quarter of memory
+  std::string upper;       // kCopyOnWrite
+  std::string work;
+};
+
+enum class Network { kNone, kHost };  // kNone: a loopback interface that is up, nothing else
+
+struct SandboxSpec {
+  SandboxRoot root;
+  std::vector<SandboxMount> mounts;  // in this order
+  std::vector<std::string> argv;     // argv[0] is looked up in PATH of `env` unless it has a '/'
+  std::vector<std::string> env;      // K=V, all of it
+  std::string directory = "/";       // to start in; must exist in the sandbox
+  std::string hostname = "strata";
+  uid_t uid = 0;                     // what the caller's ids are in the sandbox
+  gid_t gid = 0;
+  Network network = Network::kNone;
+  bool nested_userns = false;
+  std::optional<SeccompFilter> seccomp;  // none: no filter
+  uint64_t capabilities = 0;             // the most that the command can have: a mask of 1 << CAP_*
+  bool own_session = true;               // false: it shares the caller's terminal and session
+  std::optional<rlimit> open_files;      // RLIMIT_NOFILE of the command; else the caller's
+  int64_t timeout_ms = 0;                // 0: none. Then TERM to everything, and KILL:
+  int64_t grace_ms = 10000;
+  // Descriptors that pid 1 holds (and the command does not) for as long as it lives: leases, locks.
+  std::vector<int> held;
+  // A signalfd from which signals to forward are read, or -1. SIGTSTP stops the sandbox and then the
+  // caller; SIGCONT reverses it; the others go to the command.
+  int signal_fd = -1;
+};
+
+// In order of time. Each step's duration ends where the next one's starts.
+enum class SandboxStep {
+  kClone,     // until pid 1 runs
+  kIds,       // user namespace set up
+  kOverlay,   // root mounted
+  kProc,
+  kDev,
+  kTmp,
+  kMounts,    // binds, tmpfs
+  kNetwork,   // loopback, host name
+  kLimits,
+  kPivot,
+  kPrivileges,
+  kSpawn,     // until the command is executed
+  kRun,       // until it ended
+  kCleanup,   // until every process and mount is gone
+  kCount
+};
+const char* SandboxStepName(SandboxStep step);
+
+struct SandboxResult {
+  enum class Outcome {
+    kEnded,          // exited or was killed: see `status`
+    kTimedOut,
+    kNotFound,       // no such command: nothing ran
+    kNotExecutable,  // it is there but cannot be executed: nothing ran
+  };
+  Outcome outcome = Outcome::kEnded;
+  ExitStatus status;
+  std::string reason;  // kNotFound, kNotExecutable: a sentence
+  std::string hint;
+  rusage usage{};
+  std::array<int64_t, static_cast<size_t>(SandboxStep::kCount)> step_ns{};
+
+  // 124 timed out, 126 not executable, 127 not found; else as a shell says it.
+  int ShellCode() const;
+};
+
+// An error means that nothing was run.
+Result<SandboxResult> RunSandbox(const SandboxSpec& spec);
+
+// The capabilities of design section 6, as a mask.
+uint64_t DefaultCapabilities();
+
+}  // namespace strata

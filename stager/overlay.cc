@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stager/overlay.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+
+namespace strata {
+namespace {
+
+constexpr size_t kMaxStringParameter = 255;  // fsconfig(FSCONFIG_SET_STRING), the kernel's limit
+
+struct Descriptor {
+  int fd = -1;
+  ~Descriptor() { reset(); }
+  void reset() noexcept {
+    if (fd >= 0) ::close(fd);
+    fd = -1;
+  }
+};
+
+// What the kernel wrote into the context, if anything, is better than its errno.
+void Explain(int fs_fd, int error, const char* key, const char* value,
+             ChildFailure* failure) noexcept {
+  char argument[sizeof failure->argument];
+  char log[256];
+  int64_t size = sys::Read(fs_fd, log, sizeof log - 1);
+  if (size > 2) {
+    if (log[size - 1] == '\n') --size;
+    log[size] = '\0';
+    std::snprintf(argument, sizeof argument, "%s=%.120s (%s)", key, value, log + 2);
+  } else {
+    std::snprintf(argument, sizeof argument, "%s=%.300s", key, value);
+  }
+  failure->Set(error, "mount overlay: fsconfig", argument);
+}
+
+int SetLayer(int fs_fd, const char* key, const char* path, ChildFailure* failure) noexcept {
+  int rc;
+  if (std::strlen(path) <= kMaxStringParameter) {
+    rc = sys::FsConfig(fs_fd, FSCONFIG_SET_STRING, key, path, 0);
+  } else {
+    Descriptor layer{sys::OpenAt(AT_FDCWD, path, O_PATH | O_DIRECTORY)};
+    if (layer.fd < 0) {
+      failure->Set(-layer.fd, "open", path);
+      return layer.fd;
+    }
+    rc = sys::FsConfig(fs_fd, FSCONFIG_SET_FD, key, nullptr, layer.fd);
+  }
+  if (rc < 0) Explain(fs_fd, -rc, key, path, failure);
+  return rc;
+}
+
+int SetOption(int fs_fd, const char* key, const char* value, ChildFailure* failure) noexcept {
+  int rc = value == nullptr ? sys::FsConfig(fs_fd, FSCONFIG_SET_FLAG, key, nullptr, 0)
+                            : sys::FsConfig(fs_fd, FSCONFIG_SET_STRING, key, value, 0);
+  if (rc < 0) Explain(fs_fd, -rc, key, value == nullptr ? "" : value, failure);
+  return rc;
+}
+
+// -ENOSYS, or -EINVAL at the first "lowerdir+", means that the kernel has no such interface.
+int MountByFsConfig(const OverlayPlan& plan, bool* too_old, ChildFailure* failure) noexcept {
+  *too_old = false;
+  Descriptor fs{sys::FsOpen("overlay", 0)};
+  if (fs.fd < 0) {
+    *too_old = fs.fd == -ENOSYS || fs.fd == -EPERM;
+    failure->Set(-fs.fd, "fsopen", "overlay");
+    return fs.fd;
+  }
+  int rc = SetOption(fs.fd, "userxattr", nullptr, failure);
+  if (rc < 0) return rc;
+  for (size_t i = plan.lower_count; i-- > 0;) {  // the kernel takes the topmost first
+    rc = SetLayer(fs.fd, "lowerdir+", plan.lowers[i], failure);
+    if (rc < 0) {
+      *too_old = rc == -EINVAL && i + 1 == plan.lower_count;
+      return rc;
+    }
+  }
+  if (plan.upper != nullptr) {
+    if ((rc = SetLayer(fs.fd, "upperdir", plan.upper, failure)) < 0) return rc;
+    if ((rc = SetLayer(fs.fd, "workdir", plan.work, failure)) < 0) return rc;
+    if ((rc = SetOption(fs.fd, "volatile", nullptr, failure)) < 0) return rc;
+    if ((rc = SetOption(fs.fd, "uuid", "null", failure)) < 0) return rc;
+  }
+  if (plan.uniform_inodes && (rc = SetOption(fs.fd, "xino", "on", failure)) < 0) return rc;
+  rc = sys::FsConfig(fs.fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
+  if (rc < 0) {
+    Explain(fs.fd, -rc, "create", "", failure);
+    return rc;
+  }
+  rc = sys::FsMount(fs.fd, 0, plan.attributes);
+  if (rc < 0) failure->Set(-rc, "fsmount", "overlay");
+  return rc;
+}
+
+// The text of mount(2)'s options, which must fit a page.
+class OptionText {
+ public:
+  void Add(const char* text) noexcept {
+    size_t size = std::strlen(text);
+    if (size >= sizeof text_ - used_) {
+      overflow_ = true;
+      return;
+    }
+    std::memcpy(text_ + used_, text, size + 1);
+    used_ += size;
+  }
+  void AddNumber(int number) noexcept {
+    char digits[16];
+    std::snprintf(digits, sizeof digits, "%d", number);
+    Add(digits);
+  }
+  const char* text() const noexcept { return text_; }
+  bool overflow() const noexcept { return overflow_; }
+
+ private:
+  char text_[4096] = "";
+  size_t used_ = 0;
+  bool overflow_ = false;
+};
+
+unsigned long LegacyFlags(unsigned attributes) noexcept {
+  unsigned long flags = 0;
+  if (attributes & MOUNT_ATTR_NOSUID) flags |= MS_NOSUID;
+  if (attributes & MOUNT_ATTR_NODEV) flags |= MS_NODEV;
+  if (attributes & MOUNT_ATTR_RDONLY) flags |= MS_RDONLY;
+  return flags;
+}
+
+int MountByMount2(const OverlayPlan& plan, const char* attach_at, ChildFailure* failure) noexcept {
+  // The descriptors are needed until the mount is there.
+  static int opened[kMaxOverlayLowers + 4];
+  size_t count = 0;
+  int rc = 0;
+  auto open_directory = [&](const char* path) noexcept {
+    if (rc < 0) return -1;
+    int fd = sys::OpenAt(AT_FDCWD, path, O_PATH | O_DIRECTORY);
+    if (fd < 0) {
+      failure->Set(-fd, "open", path);
+      rc = fd;
+      return -1;
+    }
+    opened[count++] = fd;
+    return fd;
+  };
+  OptionText options;
+  options.Add("userxattr,lowerdir=");
+  for (size_t i = plan.lower_count; i-- > 0;) {
+    options.AddNumber(open_directory(plan.lowers[i]));
+    if (i > 0) options.Add(":");
+  }
+  if (plan.upper != nullptr) {
+    options.Add(",volatile,upperdir=");
+    options.AddNumber(open_directory(plan.upper));
+    options.Add(",workdir=");
+    options.AddNumber(open_directory(plan.work));
+  }
+  if (plan.uniform_inodes) options.Add(",xino=on");
+  int back = open_directory(".");
+  OptionText target;
+  target.AddNumber(open_directory(attach_at));
+  if (rc == 0 && options.overflow()) {
+    rc = -E2BIG;
+    failure->Set(E2BIG, "mount overlay", "too many layers for one page of options");
+  }
+  if (rc == 0 && ::chdir("/proc/self/fd") != 0) {
+    rc = -errno;
+    failure->Set(-rc, "chdir", "/proc/self/fd");
+  }
+  if (rc == 0) {
+    rc = sys::Mount("overlay", target.text(), "overlay", LegacyFlags(plan.attributes),
+                    options.text());
+    if (rc < 0) failure->Set(-rc, "mount overlay", options.text());
+    if (::fchdir(back) != 0 && rc == 0) {
+      rc = -errno;
+      failure->Set(-rc, "fchdir", "back");
+    }
+  }
+  for (size_t i = 0; i < count; ++i) ::close(opened[i]);
+  if (rc < 0) return rc;
+  rc = sys::OpenAt(AT_FDCWD, attach_at, O_PATH | O_DIRECTORY);
+  if (rc < 0) failure->Set(-rc, "open", attach_at);
+  return rc;
+}
+
+}  // namespace
+
+int MountOverlay(const OverlayPlan& plan, const char* attach_at, ChildFailure* failure) noexcept {
+  if (plan.lower_count == 0 || plan.lower_count > kMaxOverlayLowers) {
+    failure->Set(plan.lower_count == 0 ? EINVAL : E2BIG, "mount overlay", "number of layers");
+    return -failure->sys_errno;
+  }
+  bool too_old;
+  int fd = MountByFsConfig(plan, &too_old, failure);
+  if (fd < 0) return too_old ? MountByMount2(plan, attach_at, failure) : fd;
+  int rc = sys::MoveMount(fd, "", AT_FDCWD, attach_at, MOVE_MOUNT_F_EMPTY_PATH);
+  if (rc < 0) {
+    failure->Set(-rc, "move_mount overlay", attach_at);
+    ::close(fd);
+    return rc;
+  }
+  return fd;
+}
+
+}  // namespace strata

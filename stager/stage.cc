@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stager/stage.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/io.h"
+#include "base/remove_tree.h"
+#include "base/sys.h"
+#include "stager/overlay.h"
+
+namespace strata {
+namespace {
+
+std::string Short(const LayerId& id) { return id.Hex().substr(0, 12); }
+
+// A link or a file there would hide, or be hidden by, what the sandbox mounts.
+Result<void> CheckMountPoint(int tree_fd, const char* name, const LayerId& id) {
+  struct stat st;
+  int rc = sys::FstatAt(tree_fd, name, &st);
+  if (rc == -ENOENT) return {};
+  if (rc < 0) return FailSys(-rc, "stat", name);
+  if (S_ISDIR(st.st_mode)) return {};
+  return Fail(Errc::kInvalid, "layer {}: /{} is {}, not a directory", Short(id), name,
+              S_ISLNK(st.st_mode) ? "a link" : "a file");
+}
+
+std::string BootId() {
+  auto id = ReadFile(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64);
+  return id ? *id : std::string("unknown\n");
+}
+
+// The directory whose sync volatile mounts leave out marks itself in the work directory, and may not
+// be mounted again while the mark is there.
+constexpr char kVolatileMark[] = "work/incompat/volatile";
+
+}  // namespace
+
+Result<Stage> Stage::Prepare(const Store& store, const std::vector<LayerId>& layers,
+                             const StageOptions& options) {
+  Stage stage(store);
+  STRATA_TRY(stage.LeaseLayers(layers));
+  if (options.mount_points.empty()) {
+    STRATA_ASSIGN(stage.skeleton_, BasicSkeleton(store));
+  } else {
+    STRATA_TRY(stage.OpenManifests());
+    STRATA_ASSIGN(stage.skeleton_,
+                  SkeletonFor(store, *stage.layer_chain_, options.mount_points));
+  }
+  for (const LayerId& id : stage.layers_) stage.lowers_.push_back("layers/" + id.Hex() + "/tree");
+  stage.lowers_.push_back(stage.skeleton_->path);
+  STRATA_TRY_WITH(stage.MakeUpper(options), "make scratch");
+  return stage;
+}
+
+Result<void> Stage::LeaseLayers(const std::vector<LayerId>& layers) {
+  if (layers.empty()) return Fail(Errc::kInvalid, "no layers given");
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (std::find(layers.begin() + static_cast<ptrdiff_t>(i) + 1, layers.end(), layers[i]) ==
+        layers.end()) {
+      layers_.push_back(layers[i]);
+    }
+  }
+  if (layers_.size() >= kMaxOverlayLowers) {
+    return Fail(Errc::kUnsupported, "{} layers: overlayfs takes at most {} at once",
+                layers_.size(), kMaxOverlayLowers - 1);
+  }
+  for (const LayerId& id : layers_) {
+    STRATA_ASSIGN(LayerLease lease, store_->LeaseLayer(id));
+    for (const char* name : {"proc", "dev"}) {
+      STRATA_TRY(CheckMountPoint(lease.tree_fd(), name, id));
+    }
+    leases_.push_back(std::move(lease));
+  }
+  return {};
+}
+
+Result<void> Stage::MakeUpper(const StageOptions& options) {
+  switch (options.upper) {
+    case StageOptions::Upper::kNone:
+    case StageOptions::Upper::kTmpfs:
+      return {};
+    case StageOptions::Upper::kStore: {
+      STRATA_ASSIGN(upper_, MakeDirectory("upper"));
+      STRATA_ASSIGN(work_, MakeDirectory("work"));
+      return {};
+    }
+    case StageOptions::Upper::kDirectory: {
+      STRATA_ASSIGN(elsewhere_fd_,
+                    OpenAt(AT_FDCWD, options.directory, O_RDONLY | O_DIRECTORY));
+      STRATA_ASSIGN(elsewhere_, TempDir::Create(elsewhere_fd_.get(), "strata-"));
+      for (const char* name : {"upper", "work"}) {
+        STRATA_TRY(sys::Check(sys::MkdirAt(elsewhere_.fd(), name, 0755), "mkdir", name));
+      }
+      upper_ = fmt::format("{}/{}/upper", options.directory, elsewhere_.name());
+      work_ = fmt::format("{}/{}/work", options.directory, elsewhere_.name());
+      return {};
+    }
+    case StageOptions::Upper::kWorkspace:
+      return OpenWorkspace(options.workspace);
+  }
+  return {};
+}
+
+Result<void> Stage::OpenWorkspace(const std::string& name) {
+  STRATA_TRY(Store::CheckRefName(name));
+  std::string path = "workspaces/" + name;
+  if (name.find('/') != std::string::npos) {
+    return Fail(Errc::kInvalid, "'{}' cannot be a workspace: it has a '/'", name);
+  }
+  STRATA_TRY(MakeDirs(store_->fd(), path, 0700));
+  auto lock =
+      FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
+  if (!lock) return Unexpected(std::move(lock).error().Wrap(fmt::format("workspace {}", name)));
+  workspace_ = std::move(*lock);
+  for (const char* part : {"upper", "work"}) {
+    STRATA_TRY(MakeDirs(workspace_.fd(), part, 0755));
+  }
+  const std::string boot = BootId();
+  struct stat st;
+  if (sys::FstatAt(workspace_.fd(), kVolatileMark, &st) == 0) {
+    // The last run did not end cleanly. While the machine stayed up nothing is lost by that.
+    auto last_boot = ReadFile(workspace_.fd(), "boot", 64);
+    if (!last_boot || *last_boot != boot) {
+      return Unexpected(
+          Error(Errc::kCorrupt,
+                fmt::format("workspace {}: the machine went down while it was in use, and what was "
+                            "written last may be lost",
+                            name))
+              .Hint(fmt::format("start afresh by removing {}/{}; or, to trust it, remove {} in it",
+                                store_->path(), path, kVolatileMark)));
+    }
+    STRATA_TRY(EndWorkspace());
+  }
+  STRATA_TRY(ReplaceFile(workspace_.fd(), "boot", boot));
+  upper_ = path + "/upper";
+  work_ = path + "/work";
+  return {};
+}
+
+Result<void> Stage::EndWorkspace() {
+  if (!workspace_.held()) return {};
+  STRATA_ASSIGN(UniqueFd work, OpenAt(workspace_.fd(), "work", O_RDONLY | O_DIRECTORY));
+  return RemoveTree(work.get(), "incompat");
+}
+
+std::vector<int> Stage::Held() const {
+  std::vector<int> held;
+  for (const LayerLease& lease : leases_) held.push_back(lease.tree_fd());
+  held.push_back(skeleton_->lease.fd());
+  if (scratch_.valid()) held.push_back(scratch_.fd());
+  if (elsewhere_.valid()) held.push_back(elsewhere_.fd());
+  if (workspace_.held()) held.push_back(workspace_.fd());
+  return held;
+}
+
+Result<std::string> Stage::MakeDirectory(const std::string& name) {
+  if (!scratch_.valid()) {
+    STRATA_ASSIGN(scratch_, TempDir::Create(store_->fd(), "stages/"));
+  }
+  int rc = sys::MkdirAt(scratch_.fd(), name.c_str(), 0755);
+  if (rc < 0) return FailSys(-rc, "mkdir", fmt::format("{}/{}", scratch_.name(), name));
+  return fmt::format("{}/{}", scratch_.name(), name);
+}
+
+Result<void> Stage::OpenManifests() {
+  if (layer_chain_) return {};
+  for (const LayerId& id : layers_) {
+    STRATA_ASSIGN(Manifest manifest, store_->OpenManifest(id));
+    manifests_.push_back(std::move(manifest));
+  }
+  std::vector<const Manifest*> pointers;
+  for (const Manifest& manifest : manifests_) pointers.push_back(&manifest);
+  layer_chain_ = std::make_unique<LowerChain>(std::move(pointers));
+  return {};
+}
+
+Result<const LowerChain*> Stage::Chain() {
+  if (!chain_) {
+    STRATA_TRY(OpenManifests());
+    STRATA_ASSIGN(Manifest skeleton, Manifest::Open(store_->fd(), skeleton_->manifest_path));
+    // The vector may move its elements; the chains point to them.
+    layer_chain_.reset();
+    manifests_.push_back(std::move(skeleton));
+    std::vector<const Manifest*> pointers;
+    for (const Manifest& manifest : manifests_) pointers.push_back(&manifest);
+    chain_ = std::make_unique<LowerChain>(std::move(pointers));
+  }
+  return chain_.get();
+}
+
+Result<PendingLayer> Stage::TakeForCapture(const std::string& directory) {
+  STRATA_ASSIGN(PendingLayer pending, store_->NewLayer(false));
+  int rc = sys::RenameAt2(store_->fd(), directory.c_str(), pending.dir_fd(), "tree");
+  if (rc < 0) return FailSys(-rc, "rename", directory);
+  return pending;
+}
+
+Result<void> Stage::KeepAsWorkspace(const std::string& name) {
+  // As after any other unclean end: the next run finds the mark and the boot id.
+  STRATA_TRY(ReplaceFile(scratch_.fd(), "boot", BootId()));
+  int rc = sys::RenameAt2(store_->fd(), scratch_.name().c_str(), store_->fd(),
+                          ("workspaces/" + name).c_str(), RENAME_NOREPLACE);
+  if (rc < 0) return FailSys(-rc, "rename", scratch_.name());
+  static_cast<void>(scratch_.Release());
+  return {};
+}
+
+}  // namespace strata

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Stage: one live root. It holds leases on its layers and, unless it is read-only, an upper and a work
+// directory: a scratch one in the store's stages/ that goes with the Stage, or a workspace that stays.
+//
+// From layers to paths: what RunSandbox mounts, comes from here. Nothing is mounted here.
+//
+// Not thread-safe. The Store must outlive the Stage.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file_lock.h"
+#include "base/result.h"
+#include "base/temp_dir.h"
+#include "cache/store.h"
+#include "stager/lower_chain.h"
+#include "stager/skeleton.h"
+
+namespace strata {
+
+struct StageOptions {
+  enum class Upper {
+    kNone,       // read-only root
+    kStore,      // in the store's stages/
+    kDirectory,  // in `directory`, on another file system perhaps
+    kTmpfs,      // made by the sandbox, gone with it
+    kWorkspace,  // the store's workspaces/<workspace>, kept
+  };
+  Upper upper = Upper::kStore;
+  std::string directory;
+  std::string workspace;
+  std::vector<MountPoint> mount_points;  // besides /proc, /dev and /tmp
+};
+
+class Stage {
+ public:
+  // `layers`: bottom first; one that occurs twice counts once, at its topmost place. Fails where /proc
+  // or /dev is not a directory in some layer.
+  static Result<Stage> Prepare(const Store& store, const std::vector<LayerId>& layers,
+                               const StageOptions& options);
+  Stage(Stage&&) noexcept = default;
+  Stage& operator=(Stage&&) noexcept = default;
+
+  // Bottom first, the skeleton on top; relative to the store.
+  const std::vector<std::string>& lowers() const { return lowers_; }
+  // Relative to the store, or absolute. Empty with kNone and kTmpfs.
+  const std::string& upper() const { return upper_; }
+  const std::string& work() const { return work_; }
+  // Leases and locks that the sandbox's pid 1 must hold.
+  std::vector<int> Held() const;
+  size_t layer_count() const { return layers_.size(); }
+
+  // An empty directory in the stage's scratch, for an --output or a copy-on-write bind. Relative to
+  // the store.
+  Result<std::string> MakeDirectory(const std::string& name);
+
+  // What the root shows without its upper, skeleton included. Opens the manifests at the first call.
+  Result<const LowerChain*> Chain();
+
+  // After the sandbox has ended: moves a directory of this stage (upper(), or one of MakeDirectory)
+  // to where a capture wants it. Needs Upper::kStore.
+  Result<PendingLayer> TakeForCapture(const std::string& directory);
+  // After the sandbox has ended: keeps upper and work as the workspace `name`. Needs Upper::kStore.
+  Result<void> KeepAsWorkspace(const std::string& name);
+  // After a clean end, for kWorkspace: lets the next run use the upper again.
+  Result<void> EndWorkspace();
+
+ private:
+  explicit Stage(const Store& store) : store_(&store) {}
+  Result<void> LeaseLayers(const std::vector<LayerId>& layers);
+  Result<void> MakeUpper(const StageOptions& options);
+  Result<void> OpenWorkspace(const std::string& name);
+  Result<void> OpenManifests();
+
+  const Store* store_;
+  std::vector<LayerId> layers_;
+  std::vector<LayerLease> leases_;
+  std::optional<Skeleton> skeleton_;
+  std::vector<std::string> lowers_;
+  std::string upper_;
+  std::string work_;
+  TempDir scratch_;        // in the store; made when something needs it
+  UniqueFd elsewhere_fd_;  // kDirectory: the directory that holds ...
+  TempDir elsewhere_;      // ... upper and work
+  FileLock workspace_;
+  std::vector<Manifest> manifests_;
+  std::unique_ptr<LowerChain> layer_chain_;  // without the skeleton
+  std::unique_ptr<LowerChain> chain_;
+};
+
+}  // namespace strata
