@@ -1,5 +1,5 @@
-# The seccomp filters for builds, made when strata is built: seccomp_policy.cc -> seccomp_generate ->
-# seccomp_filters.inc -> seccomp_filter.cc. Included after strata_sandbox is defined.
+# The seccomp filters for builds, made when strata is built: seccomp_policy.cc -> seccomp_generate
+# -> seccomp_filters.inc -> seccomp_filter.cc. Included after strata_sandbox is defined.
 #
 # The generator runs on the building machine: to build for another architecture, set
 # CMAKE_CROSSCOMPILING_EMULATOR.
