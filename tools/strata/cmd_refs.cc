@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tools/strata/command.h"
+#include "tools/strata/json.h"
 
 namespace strata {
 namespace {
@@ -14,6 +15,7 @@ Result<int> Tag(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   STRATA_ASSIGN(LayerId id, store->Resolve(args.operands[0]));
   STRATA_TRY(store->SetRef(args.operands[1], id));
+  if (context.json) PrintJson(context.out, {{"ref", args.operands[1]}, {"id", id.Hex()}});
   return 0;
 }
 
@@ -22,12 +24,16 @@ Result<int> Untag(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   for (const char* ref : args.operands) STRATA_TRY(store->ReadRef(ref));
   for (const char* ref : args.operands) STRATA_TRY(store->RemoveRef(ref));
+  if (context.json) PrintJson(context.out, {{"untagged", args.operands}});
   return 0;
 }
+
+constexpr OptionSpec kTagOptions[] = {kJsonOption};
 
 enum RmOption { kForce };
 constexpr OptionSpec kRmOptions[] = {
     Flag(kForce, "force", 'f', "remove the layer's other names too"),
+    kJsonOption,
 };
 
 struct Removal {
@@ -90,11 +96,17 @@ Result<int> Rm(Context& context, const ParsedArgs& args) {
     STRATA_ASSIGN(Removal removal, Plan(*store, refs, name, args.Has(kForce)));
     removals.push_back(std::move(removal));
   }
+  Json untagged = Json::array();
+  Json removed = Json::array();
   for (const Removal& removal : removals) {
     STRATA_TRY_WITH(Carry(*store, removal), fmt::format("remove {:.12}", removal.id.Hex()));
+    for (const std::string& ref : removal.refs) untagged.push_back(ref);
+    if (removal.layer) removed.push_back(removal.id.Hex());
+    if (context.json) continue;
     for (const std::string& ref : removal.refs) context.out.Print("untagged {}\n", ref);
-    if (removal.layer) context.out.Print("removed {}\n", removal.id.Hex());
+    if (removal.layer) context.out.Print("removed {:.12}\n", removal.id.Hex());
   }
+  if (context.json) PrintJson(context.out, {{"untagged", untagged}, {"removed", removed}});
   return 0;
 }
 
@@ -103,8 +115,9 @@ Result<int> Rm(Context& context, const ParsedArgs& args) {
 constinit const CommandSpec kTagCommand = {
     .name = "tag",
     .summary = "Give a layer a name",
-    .usage = "LAYER REF",
+    .usage = "[--json] LAYER REF",
     .description = "A REF that names another layer already is moved to this one.",
+    .options = kTagOptions,
     .min_operands = 2,
     .max_operands = 2,
     .run = Tag,
@@ -113,7 +126,8 @@ constinit const CommandSpec kTagCommand = {
 constinit const CommandSpec kUntagCommand = {
     .name = "untag",
     .summary = "Take names away; the layers stay",
-    .usage = "REF...",
+    .usage = "[--json] REF...",
+    .options = kTagOptions,
     .min_operands = 1,
     .max_operands = kAnyNumber,
     .run = Untag,
@@ -122,7 +136,7 @@ constinit const CommandSpec kUntagCommand = {
 constinit const CommandSpec kRmCommand = {
     .name = "rm",
     .summary = "Remove layers",
-    .usage = "[--force] LAYER...",
+    .usage = "[--force] [--json] LAYER...",
     .description =
         "A REF loses its name, and the layer is removed with its last one. A layer given by its id "
         "is\n"

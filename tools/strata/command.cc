@@ -6,9 +6,8 @@ namespace {
 
 // In the order of `strata help`.
 constexpr const CommandSpec* kCommands[] = {
-    &kTagCommand,
-    &kUntagCommand,
-    &kRmCommand,
+    &kImportCommand, &kRunCommand,  &kShellCommand, &kListCommand,  &kShowCommand, &kFilesCommand,  &kDiffCommand,
+    &kTagCommand,    &kUntagCommand, &kRmCommand,   &kExportCommand,
 };
 
 }  // namespace

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// strata list: what is in the store.
+#include <dirent.h>
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <tuple>
+
+#include "base/file_lock.h"
+#include "base/sys.h"
+#include "tools/strata/command.h"
+#include "tools/strata/json.h"
+#include "tools/strata/layer_info.h"
+#include "tools/strata/values.h"
+
+namespace strata {
+namespace {
+
+constexpr OptionSpec kListOptions[] = {kJsonOption};
+// Not an option, but its choices are looked up and explained in the same way.
+constexpr OptionSpec kWhat = Value(0, "what", 0, "layers|refs|stages", "");
+
+using Row = std::vector<std::string>;
+
+// Columns as wide as they need to be; numbers (by `right`) to the right. The last is not padded.
+void PrintTable(Output& out, const std::vector<Row>& rows, std::string_view right) {
+  std::vector<size_t> widths(rows[0].size());
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      bool last = i + 1 == row.size();
+      size_t padding = widths[i] - row[i].size();
+      bool to_the_right = right.find(static_cast<char>('0' + i)) != std::string_view::npos;
+      if (to_the_right) out.Print("{:{}}", "", padding);
+      out.Write(row[i]);
+      if (!to_the_right && !last) out.Print("{:{}}", "", padding);
+      out.Write(last ? "\n" : "  ");
+    }
+  }
+}
+
+Result<int> ListLayers(Context& context, const Store& store) {
+  STRATA_ASSIGN(std::vector<Store::Ref> refs, store.ListRefs());
+  STRATA_ASSIGN(std::vector<LayerId> ids, store.ListLayers());
+  std::vector<LayerInfo> layers;
+  for (const LayerId& id : ids) {
+    auto info = ReadLayerInfo(store, id, refs);
+    // One that was removed since is not there to be listed.
+    if (!info && info.error().code() == Errc::kNotFound) continue;
+    if (!info) return Unexpected(std::move(info).error());
+    layers.push_back(std::move(*info));
+  }
+  // By name; those without one come last, newest first.
+  std::sort(layers.begin(), layers.end(), [](const LayerInfo& a, const LayerInfo& b) {
+    return std::tuple(a.refs.empty(), a.refs, -a.created, a.id) <
+           std::tuple(b.refs.empty(), b.refs, -b.created, b.id);
+  });
+  if (context.json) {
+    Json json = Json::array();
+    for (const LayerInfo& layer : layers) json.push_back(ToJson(layer));
+    PrintJson(context.out, json);
+    return 0;
+  }
+  if (layers.empty()) return 0;
+  std::vector<Row> rows = {{"ID", "ENTRIES", "SIZE", "CREATED", "REFS"}};
+  for (const LayerInfo& layer : layers) {
+    rows.push_back({ShortId(layer.id), fmt::format("{}", layer.entries),
+                    FormatSize(layer.content_bytes), FormatTime(layer.created),
+                    layer.refs.empty() ? "-" : fmt::format("{}", fmt::join(layer.refs, ", "))});
+  }
+  PrintTable(context.out, rows, "12");
+  return 0;
+}
+
+Result<int> ListRefs(Context& context, const Store& store) {
+  STRATA_ASSIGN(std::vector<Store::Ref> refs, store.ListRefs());
+  if (context.json) {
+    Json json = Json::array();
+    for (const Store::Ref& ref : refs) json.push_back({{"name", ref.name}, {"id", ref.id.Hex()}});
+    PrintJson(context.out, json);
+    return 0;
+  }
+  if (refs.empty()) return 0;
+  std::vector<Row> rows = {{"REF", "ID"}};
+  for (const Store::Ref& ref : refs) rows.push_back({ref.name, ShortId(ref.id)});
+  PrintTable(context.out, rows, "");
+  return 0;
+}
+
+struct Stage {
+  std::string name;
+  int64_t started = 0;
+};
+
+// A stage's directory is locked by its sandbox for as long as that lives.
+Result<std::vector<Stage>> LiveStages(const Store& store) {
+  std::vector<Stage> stages;
+  STRATA_ASSIGN(UniqueFd fd, store.OpenDir("stages"));
+  UniqueFd listing(sys::OpenAt(fd.get(), ".", O_RDONLY | O_DIRECTORY));
+  DIR* dir = ::fdopendir(listing.get());
+  if (dir == nullptr) return FailSys(errno, "fdopendir", "stages");
+  static_cast<void>(listing.release());
+  while (const dirent* entry = ::readdir(dir)) {
+    std::string name = entry->d_name;
+    struct stat st;
+    if (name == "." || name == ".." || sys::FstatAt(fd.get(), name.c_str(), &st) < 0) continue;
+    // Its owner locks it just after making it: so soon, a try of ours could be in its way.
+    bool live = ::time(nullptr) - st.st_mtime < 2;
+    if (!live) {
+      auto lock = FileLock::OnDirectory(fd.get(), name, LockMode::kShared, LockWait::kFail);
+      live = !lock && lock.error().code() == Errc::kBusy;
+    }
+    if (live) stages.push_back({std::move(name), st.st_mtime});
+  }
+  ::closedir(dir);
+  std::sort(stages.begin(), stages.end(), [](const Stage& a, const Stage& b) {
+    return std::tuple(a.started, a.name) < std::tuple(b.started, b.name);
+  });
+  return stages;
+}
+
+Result<int> ListStages(Context& context, const Store& store) {
+  STRATA_ASSIGN(std::vector<Stage> stages, LiveStages(store));
+  if (context.json) {
+    Json json = Json::array();
+    for (const Stage& stage : stages) {
+      json.push_back({{"name", stage.name}, {"started", stage.started}});
+    }
+    PrintJson(context.out, json);
+    return 0;
+  }
+  if (stages.empty()) return 0;
+  std::vector<Row> rows = {{"STAGE", "STARTED"}};
+  for (const Stage& stage : stages) rows.push_back({stage.name, FormatTime(stage.started)});
+  PrintTable(context.out, rows, "");
+  return 0;
+}
+
+Result<int> List(Context& context, const ParsedArgs& args) {
+  size_t what = 0;
+  if (!args.operands.empty()) {
+    auto choice = ParseChoice(kWhat, args.operands[0]);
+    if (!choice) {
+      return Unexpected(
+          Error(Errc::kInvalid, fmt::format("list: there are no '{}'", args.operands[0]))
+              .Hint(fmt::format("one of {}", kWhat.metavar)));
+    }
+    what = *choice;
+  }
+  STRATA_ASSIGN(const Store* store, context.OpenStore());
+  constexpr Result<int> (*kLists[])(Context&, const Store&) = {ListLayers, ListRefs, ListStages};
+  return kLists[what](context, *store);
+}
+
+}  // namespace
+
+constinit const CommandSpec kListCommand = {
+    .name = "list",
+    .summary = "List layers, names or running stages",
+    .usage = "[--json] [layers|refs|stages]",
+    .description = "Without an argument: the layers, with their names.",
+    .options = kListOptions,
+    .max_operands = 1,
+    .run = List,
+};
+
+}  // namespace strata

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The second half of a RunSession: after the command has ended.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "base/copy_tree.h"
+#include "base/io.h"
+#include "base/remove_tree.h"
+#include "base/sys.h"
+#include "sandbox/child_plan.h"
+#include "tools/strata/json.h"
+#include "tools/strata/run_session.h"
+
+namespace strata {
+namespace {
+
+int64_t Microseconds(const timeval& time) {
+  return int64_t{time.tv_sec} * 1000000 + time.tv_usec;
+}
+
+const char* OutcomeName(const SandboxResult& result) {
+  switch (result.outcome) {
+    case SandboxResult::Outcome::kTimedOut:
+      return "timeout";
+    case SandboxResult::Outcome::kNotFound:
+      return "not-found";
+    case SandboxResult::Outcome::kNotExecutable:
+      return "not-executable";
+    case SandboxResult::Outcome::kEnded:
+      break;
+  }
+  return result.status.signaled ? "signal" : "exit";
+}
+
+}  // namespace
+
+Result<int> RunSession::Finish() {
+  int status = result_.ShellCode();
+  bool succeeded = status == 0;
+  if (result_.outcome == SandboxResult::Outcome::kNotFound ||
+      result_.outcome == SandboxResult::Outcome::kNotExecutable) {
+    PrintError(Error(Errc::kNotFound, result_.reason).Hint(result_.hint));
+  } else if (result_.outcome == SandboxResult::Outcome::kTimedOut) {
+    PrintError(Error(Errc::kSystem, fmt::format("{}: timed out after {} s", argv_[0],
+                                                static_cast<double>(request_.timeout_ms) / 1000)));
+  }
+  if (succeeded || request_.capture_failed) {
+    if (!request_.capture.empty()) {
+      STRATA_TRY_WITH(Capture(), fmt::format("capture {}", request_.capture));
+    } else if (!request_.output_host.empty()) {
+      STRATA_TRY_WITH(DeliverOutput(), fmt::format("--output {}", request_.output_host));
+    }
+  } else if (!request_.capture.empty() || !request_.output_host.empty()) {
+    PrintWarning(fmt::format("nothing is kept: the command {} {}",
+                             result_.status.signaled ? "was killed by signal" : "failed with status",
+                             result_.status.signaled ? result_.status.value : status));
+  }
+  STRATA_TRY(stage_->EndWorkspace());
+  if (!succeeded && request_.keep_failed) STRATA_TRY_WITH(KeepFailed(), "--keep-failed");
+  if (!request_.stats_file.empty()) {
+    captured_ns_ = MonotonicNs();
+    STRATA_TRY_WITH(WriteStats(status), "--stats");
+  }
+  return status;
+}
+
+Result<void> RunSession::Capture() {
+  CaptureOptions options;
+  options.mtime = request_.mtime;
+  if (!output_.empty()) {
+    STRATA_ASSIGN(PendingLayer pending, stage_->TakeForCapture(output_));
+    STRATA_ASSIGN(captured_, CaptureDirectory(*store_, std::move(pending), options));
+  } else {
+    for (const SandboxMount& mount : mounts_) options.leave_out.push_back(mount.target.substr(1));
+    STRATA_ASSIGN(const LowerChain* chain, stage_->Chain());
+    STRATA_ASSIGN(PendingLayer pending, stage_->TakeForCapture(stage_->upper()));
+    STRATA_ASSIGN(captured_, CaptureUpper(*store_, std::move(pending), *chain, options));
+  }
+  STRATA_TRY(store_->SetRef(request_.capture, captured_->id));
+  if (!context_.quiet) {
+    for (const std::string& warning : captured_->warnings) PrintWarning(warning);
+  }
+  return {};
+}
+
+// By rename where the output and HOSTDIR are on one file system, else by copying.
+Result<void> RunSession::DeliverOutput() {
+  const std::string& to = request_.output_host;
+  // An empty directory may be in the way; anything else there is not ours to replace.
+  int rc = sys::UnlinkAt(AT_FDCWD, to.c_str(), AT_REMOVEDIR);
+  if (rc < 0 && rc != -ENOENT) {
+    return Fail(Errc::kExists, "{} is there already{}", to,
+                rc == -ENOTEMPTY || rc == -EEXIST ? ", and not empty" : "");
+  }
+  rc = sys::RenameAt2(store_->fd(), output_.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
+  if (rc == 0) return {};
+  if (rc != -EXDEV) return FailSys(-rc, "rename", to);
+  STRATA_TRY(MakeDirs(AT_FDCWD, to, 0755));
+  return CopyTree(store_->path() + "/" + output_, to);
+}
+
+Result<void> RunSession::KeepFailed() {
+  std::string layers = fmt::format("{}", fmt::join(request_.layers, " "));
+  if (!request_.workspace.empty()) {
+    PrintWarning(fmt::format("look at what failed: strata shell --workspace {} {}",
+                             request_.workspace, layers));
+    return {};
+  }
+  if (stage_->upper().empty() || !request_.scratch_directory.empty()) {
+    PrintWarning("--keep-failed: nothing was written to the store's scratch, so nothing is kept");
+    return {};
+  }
+  std::string name = "failed-" + RandomName().substr(0, 8);
+  STRATA_TRY(stage_->KeepAsWorkspace(name));
+  PrintWarning(fmt::format("look at what failed: strata shell --workspace {} {}", name, layers));
+  return {};
+}
+
+Result<void> RunSession::WriteStats(int status) const {
+  auto microseconds = [](int64_t ns) { return ns / 1000; };
+  Json stats;
+  stats["command"] = Json::array();
+  for (const std::string& argument : argv_) stats["command"].push_back(argument);
+  stats["outcome"] = OutcomeName(result_);
+  stats["status"] = status;
+  stats["exit_code"] = result_.status.signaled ? Json(nullptr) : Json(result_.status.value);
+  stats["signal"] = result_.status.signaled ? Json(result_.status.value) : Json(nullptr);
+  stats["layers"] = Json::array();
+  for (const LayerId& id : layers_) stats["layers"].push_back(id.Hex());
+  stats["mounted_depth"] = stage_->lowers().size();
+  stats["wall_us"] = microseconds(captured_ns_ - start_ns_);
+  // From the first look into the store to a mounted root.
+  int64_t stage_ns = staged_ns_ - start_ns_;
+  for (size_t i = 0; i <= static_cast<size_t>(SandboxStep::kOverlay); ++i) {
+    stage_ns += result_.step_ns[i];
+  }
+  stats["stage_us"] = microseconds(stage_ns);
+  stats["prepare_us"] = microseconds(staged_ns_ - start_ns_);
+  Json steps;
+  for (size_t i = 0; i < kSteps; ++i) {
+    steps[SandboxStepName(static_cast<SandboxStep>(i))] = microseconds(result_.step_ns[i]);
+  }
+  stats["steps_us"] = std::move(steps);
+  stats["capture_us"] = microseconds(captured_ns_ - ran_ns_);
+  stats["rusage"] = {{"user_us", Microseconds(result_.usage.ru_utime)},
+                     {"system_us", Microseconds(result_.usage.ru_stime)},
+                     {"max_rss_kib", result_.usage.ru_maxrss},
+                     {"major_faults", result_.usage.ru_majflt},
+                     {"minor_faults", result_.usage.ru_minflt},
+                     {"voluntary_switches", result_.usage.ru_nvcsw},
+                     {"involuntary_switches", result_.usage.ru_nivcsw}};
+  if (captured_) {
+    stats["captured"] = {{"id", captured_->id.Hex()},
+                         {"ref", request_.capture},
+                         {"entries", captured_->entries},
+                         {"content_bytes", captured_->content_bytes},
+                         {"existed", captured_->existed}};
+  }
+  std::string text = stats.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return ReplaceFile(AT_FDCWD, request_.stats_file, text);
+}
+
+}  // namespace strata

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The options of `strata run` and `strata shell`, and what they ask for, before anything is looked
+// up or touched.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "sandbox/sandbox.h"
+#include "tools/strata/options.h"
+
+namespace strata {
+
+enum RunOption {
+  kBind,
+  kTmpfs,
+  kReadOnly,
+  kOutput,
+  kCapture,
+  kCaptureFailed,
+  kMtime,
+  kWorkspace,
+  kCache,
+  kScratch,
+  kKeepFailed,
+  kChdir,
+  kEnv,
+  kClearEnv,
+  kHostname,
+  kUid,
+  kGid,
+  kNet,
+  kNestedUserns,
+  kChown,
+  kSeccomp,
+  kCapAdd,
+  kCapDrop,
+  kTimeout,
+  kStats,
+};
+
+// Shared by run and shell.
+inline constexpr OptionSpec kRunOptions[] = {
+    Value(kBind, "bind", 0, "SRC[:DST[:ro|cow]]",
+          "show a host file or directory; ro: read-only, cow: writes go to the scratch")
+        .Repeatable()
+        .Group("What the command sees"),
+    Value(kTmpfs, "tmpfs", 0, "DST[:SIZE]", "an empty directory in memory").Repeatable(),
+    Value(kCache, "cache", 0, "NAME:DST",
+          "a directory that is kept between runs, for one run at a time: ccache, pip ...")
+        .Repeatable(),
+    Flag(kReadOnly, "read-only", 0, "a root that cannot be written to"),
+    Value(kChdir, "chdir", 0, "DIR", "where the command starts (default: /)"),
+    Value(kEnv, "env", 'e', "K[=V]", "set a variable, or pass on the caller's").Repeatable(),
+    Flag(kClearEnv, "clear-env", 0, "leave out the default variables too"),
+    Value(kHostname, "hostname", 0, "NAME", "(default: strata)"),
+    Value(kNet, "net", 0, "none|host",
+          "host: the host's network, resolv.conf and hosts (default: loopback only)"),
+
+    Value(kOutput, "output", 'o', "PATH[=HOSTDIR]",
+          "an empty directory at PATH that HOSTDIR, or with --capture the new layer, receives")
+        .Group("What becomes of what it writes"),
+    Value(kCapture, "capture", 'c', "REF",
+          "make a layer of --output's content, else of all that the command changed"),
+    Flag(kCaptureFailed, "capture-failed", 0, "also when the command fails"),
+    Value(kMtime, "mtime", 0, "keep|EPOCH",
+          "modification time of what is captured (default: $SOURCE_DATE_EPOCH, else keep)"),
+    Value(kWorkspace, "workspace", 'w', "NAME", "keep the changes for the next run with this name"),
+    Value(kScratch, "scratch", 0, "DIR|tmpfs[:SIZE]",
+          "where changes are kept meanwhile (default: in the store)"),
+    Flag(kKeepFailed, "keep-failed", 0,
+         "when the command fails, keep its changes and say how to look at them"),
+    Value(kStats, "stats", 0, "FILE", "write what happened and how long it took, as JSON"),
+
+    Value(kTimeout, "timeout", 0, "TIME", "end everything after TIME (s, m, h); exit status 124")
+        .Group("What it may do"),
+    Value(kUid, "uid", 0, "ID", "the user to be in the sandbox (default: 0)"),
+    Value(kGid, "gid", 0, "ID", "the group to be in the sandbox (default: 0)"),
+    Value(kChown, "chown", 0, "fail|ignore",
+          "ignore: changing an owner to one that cannot be had succeeds and does nothing"),
+    Value(kSeccomp, "seccomp", 0, "build|none|FILE",
+          "the filter of system calls; FILE: a compiled BPF program (default: build)"),
+    Value(kCapAdd, "cap-add", 0, "CAP", "allow one more capability, or ALL").Repeatable(),
+    Value(kCapDrop, "cap-drop", 0, "CAP", "deny a capability, or ALL").Repeatable(),
+    Flag(kNestedUserns, "nested-userns", 0, "allow namespaces and mounts inside"),
+    kQuietOption,
+};
+
+struct RunRequest {
+  std::vector<std::string> layers;
+  std::vector<std::string> argv;  // empty for a shell
+
+  struct Mount {
+    enum class Kind { kBind, kTmpfs, kOutput, kCache };
+    Kind kind = Kind::kBind;
+    std::string source;  // kBind: absolute path; kCache: the cache's name
+    std::string target;  // absolute, as given
+    bool read_only = false;
+    bool copy_on_write = false;
+    uint64_t size = 0;
+  };
+  std::vector<Mount> mounts;  // in the order given
+  std::string output_target;  // --output PATH
+  std::string output_host;    // ... =HOSTDIR, absolute
+  std::string capture;        // --capture REF
+  bool capture_failed = false;
+  std::optional<int64_t> mtime;
+  std::string workspace;
+  bool keep_failed = false;
+  bool read_only = false;
+  bool scratch_tmpfs = false;
+  uint64_t scratch_size = 0;
+  std::string scratch_directory;  // absolute
+  std::string stats_file;
+
+  std::string directory = "/";
+  std::vector<std::string> env;  // complete
+  std::string hostname = "strata";
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  Network network = Network::kNone;
+  bool nested_userns = false;
+  ChownPolicy chown = ChownPolicy::kFail;
+  enum class Seccomp { kBuild, kNone, kFile } seccomp = Seccomp::kBuild;
+  std::string seccomp_file;
+  uint64_t capabilities = 0;
+  int64_t timeout_ms = 0;
+};
+
+// Checks what can be checked from the command line alone.
+Result<RunRequest> ParseRunRequest(const ParsedArgs& args);
+
+}  // namespace strata

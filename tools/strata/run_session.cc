@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/strata/run_session.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/io.h"
+#include "base/sys.h"
+#include "sandbox/child_plan.h"
+
+namespace strata {
+namespace {
+
+using Kind = RunRequest::Mount::Kind;
+
+std::string_view WithoutSlash(std::string_view absolute) {
+  return absolute.substr(1);
+}
+
+bool IsBelow(std::string_view path, std::string_view directory) {
+  return path.size() > directory.size() && path.substr(0, directory.size()) == directory &&
+         path[directory.size()] == '/';
+}
+
+// The path without links, for comparing; empty where there is none.
+std::string RealPath(const std::string& path) {
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return {};
+  std::string result(real);
+  std::free(real);
+  return result;
+}
+
+}  // namespace
+
+Result<void> RunSession::Stage() {
+  start_ns_ = MonotonicNs();
+  STRATA_ASSIGN(store_, context_.OpenStore());
+  for (const std::string& name : request_.layers) {
+    STRATA_ASSIGN(LayerId id, store_->Resolve(name));
+    layers_.push_back(id);
+  }
+  if (request_.seccomp == RunRequest::Seccomp::kFile) {
+    STRATA_ASSIGN_WITH(filter_, LoadFilterFile(request_.seccomp_file), "--seccomp");
+  }
+  StageOptions options;
+  STRATA_TRY(PlanMounts(&options.mount_points));
+  using Upper = StageOptions::Upper;
+  options.upper = request_.read_only                    ? Upper::kNone
+                  : !request_.workspace.empty()         ? Upper::kWorkspace
+                  : request_.scratch_tmpfs              ? Upper::kTmpfs
+                  : !request_.scratch_directory.empty() ? Upper::kDirectory
+                                                        : Upper::kStore;
+  options.workspace = request_.workspace;
+  options.directory = request_.scratch_directory;
+  STRATA_ASSIGN_WITH(stage_, strata::Stage::Prepare(*store_, layers_, options), "stage");
+  STRATA_TRY(FillMountSources());
+  staged_ns_ = MonotonicNs();
+  return {};
+}
+
+// Which mount points the skeleton must have. Those below a tmpfs of ours are made there, by the
+// sandbox.
+Result<void> RunSession::PlanMounts(std::vector<MountPoint>* points) {
+  for (const RunRequest::Mount& mount : request_.mounts) {
+    switch (mount.kind) {
+      case Kind::kBind:
+        STRATA_TRY_WITH(PlanBind(mount, points), fmt::format("--bind {}", mount.source));
+        break;
+      case Kind::kTmpfs:
+        AddMount({.kind = SandboxMount::Kind::kTmpfs, .target = mount.target, .size = mount.size},
+                 true, points);
+        in_memory_.push_back(mount.target);
+        break;
+      case Kind::kOutput:
+        AddMount({.target = mount.target}, true, points);  // its source comes with the stage
+        break;
+      case Kind::kCache:
+        STRATA_TRY_WITH(LockCache(mount.source), fmt::format("--cache {}", mount.source));
+        AddMount({.source = "caches/" + mount.source, .target = mount.target}, true, points);
+        break;
+    }
+  }
+  if (request_.network == Network::kHost) STRATA_TRY(PlanHostNetworkFiles(points));
+  return {};
+}
+
+void RunSession::AddMount(SandboxMount mount, bool directory, std::vector<MountPoint>* points) {
+  for (const std::string& tmpfs : in_memory_) {
+    if (IsBelow(mount.target, tmpfs)) {
+      mount.make_target =
+          directory ? SandboxMount::MakeTarget::kDirectory : SandboxMount::MakeTarget::kFile;
+    }
+  }
+  if (mount.make_target == SandboxMount::MakeTarget::kNo) {
+    points->push_back({mount.target.substr(1), directory});
+  }
+  mounts_.push_back(std::move(mount));
+}
+
+Result<void> RunSession::PlanBind(const RunRequest::Mount& mount,
+                                  std::vector<MountPoint>* points) {
+  struct stat st;
+  int rc = sys::FstatAt(AT_FDCWD, mount.source.c_str(), &st, 0);
+  if (rc < 0) return FailSys(-rc, "stat", mount.source);
+  bool directory = S_ISDIR(st.st_mode);
+  if (mount.copy_on_write && !directory) {
+    return Fail(Errc::kInvalid, "{} is not a directory: only one can be copy-on-write",
+                mount.source);
+  }
+  std::string source = RealPath(mount.source);
+  std::string store = RealPath(store_->path());
+  if (source == store || IsBelow(source, store)) {
+    return Fail(Errc::kInvalid, "it is in the store, which no sandbox may see");
+  }
+  AddMount({.kind = mount.copy_on_write ? SandboxMount::Kind::kCopyOnWrite
+                                        : SandboxMount::Kind::kBind,
+            .source = mount.source,
+            .target = mount.target,
+            .read_only = mount.read_only},
+           directory, points);
+  if (IsBelow(store, source)) {
+    // Nothing of the store may be reached, let alone written to, through a bind of what holds it.
+    mounts_.push_back({.kind = SandboxMount::Kind::kTmpfs,
+                       .target = mount.target + store.substr(source.size()),
+                       .size = 4096});
+  }
+  return {};
+}
+
+// With the host's network come its names, read-only. Absolute links are the host's business.
+Result<void> RunSession::PlanHostNetworkFiles(std::vector<MountPoint>* points) {
+  for (const char* file : {"/etc/resolv.conf", "/etc/hosts"}) {
+    std::string source = RealPath(file);
+    if (source.empty()) continue;
+    AddMount({.source = source, .target = file, .read_only = true}, false, points);
+  }
+  return {};
+}
+
+Result<void> RunSession::LockCache(const std::string& name) {
+  std::string path = "caches/" + name;
+  STRATA_TRY(MakeDirs(store_->fd(), path, 0700));
+  auto lock = FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
+  if (!lock && lock.error().code() == Errc::kBusy) {
+    if (!context_.quiet) PrintWarning(fmt::format("waiting for cache {}", name));
+    lock = FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kBlock);
+  }
+  if (!lock) return Unexpected(std::move(lock).error());
+  cache_locks_.push_back(std::move(*lock));
+  return {};
+}
+
+// The directories that the stage makes for mounts.
+Result<void> RunSession::FillMountSources() {
+  int copy_on_write = 0;
+  for (SandboxMount& mount : mounts_) {
+    if (mount.kind == SandboxMount::Kind::kCopyOnWrite) {
+      int number = copy_on_write++;
+      STRATA_ASSIGN(mount.upper, stage_->MakeDirectory(fmt::format("cow-{}-upper", number)));
+      STRATA_ASSIGN(mount.work, stage_->MakeDirectory(fmt::format("cow-{}-work", number)));
+    } else if (mount.kind == SandboxMount::Kind::kBind && mount.source.empty()) {
+      STRATA_ASSIGN(output_, stage_->MakeDirectory("output"));
+      mount.source = output_;
+    }
+  }
+  return {};
+}
+
+Result<std::string> RunSession::FindShell() {
+  STRATA_ASSIGN(const LowerChain* chain, stage_->Chain());
+  for (const char* shell : {"/bin/bash", "/bin/sh"}) {
+    STRATA_ASSIGN(ResolvedPath resolved, ResolveInChain(*chain, shell + 1));
+    if (resolved.found) return shell;
+  }
+  return Unexpected(Error(Errc::kNotFound, "there is no shell in these layers")
+                        .Hint("add a layer with /bin/sh"));
+}
+
+Result<void> RunSession::Run(std::vector<std::string> argv, bool own_session, int signal_fd) {
+  argv_ = std::move(argv);
+  SandboxSpec spec;
+  spec.root.directory = store_->path();
+  spec.root.attach_at = "mnt";
+  spec.root.lowers = stage_->lowers();
+  spec.root.upper = stage_->upper();
+  spec.root.work = stage_->work();
+  spec.root.tmpfs_upper = request_.scratch_tmpfs;
+  spec.root.tmpfs_size = request_.scratch_size;
+  spec.root.uniform_inodes = request_.scratch_tmpfs || !request_.scratch_directory.empty();
+  spec.mounts = mounts_;
+  spec.argv = argv_;
+  spec.env = request_.env;
+  spec.directory = request_.directory;
+  spec.hostname = request_.hostname;
+  spec.uid = request_.uid;
+  spec.gid = request_.gid;
+  spec.network = request_.network;
+  spec.nested_userns = request_.nested_userns;
+  switch (request_.seccomp) {
+    case RunRequest::Seccomp::kBuild:
+      spec.seccomp = BuildFilter(request_.chown, request_.nested_userns ? NestedUserns::kAllowed
+                                                                        : NestedUserns::kDenied);
+      break;
+    case RunRequest::Seccomp::kFile:
+      spec.seccomp = View(filter_);
+      break;
+    case RunRequest::Seccomp::kNone:
+      break;
+  }
+  spec.capabilities = request_.capabilities;
+  spec.own_session = own_session;
+  spec.open_files = context_.original_nofile;
+  spec.timeout_ms = request_.timeout_ms;
+  spec.held = stage_->Held();
+  for (const FileLock& lock : cache_locks_) spec.held.push_back(lock.fd());
+  spec.signal_fd = signal_fd;
+  STRATA_ASSIGN(result_, RunSandbox(spec));
+  ran_ns_ = MonotonicNs();
+  return {};
+}
+
+}  // namespace strata

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One `strata run` or `strata shell`: from a RunRequest to an exit status. The steps are in the
+// order in which they are called.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/file_lock.h"
+#include "base/result.h"
+#include "cache/store.h"
+#include "sandbox/sandbox.h"
+#include "stager/capture.h"
+#include "stager/stage.h"
+#include "tools/strata/command.h"
+#include "tools/strata/run_options.h"
+
+namespace strata {
+
+class RunSession {
+ public:
+  RunSession(Context& context, const RunRequest& request) : context_(context), request_(request) {}
+
+  // Layers looked up and leased, mounts planned, scratch made.
+  Result<void> Stage();
+  // For a shell: the best one that the layers have.
+  Result<std::string> FindShell();
+  // Runs `argv` until everything in the sandbox has ended.
+  Result<void> Run(std::vector<std::string> argv, bool own_session, int signal_fd);
+  // What the command wrote goes where it was asked to go. Returns strata's exit status.
+  Result<int> Finish();
+
+ private:
+  Result<void> PlanMounts(std::vector<MountPoint>* points);
+  void AddMount(SandboxMount mount, bool directory, std::vector<MountPoint>* points);
+  Result<void> PlanBind(const RunRequest::Mount& mount, std::vector<MountPoint>* points);
+  Result<void> PlanHostNetworkFiles(std::vector<MountPoint>* points);
+  Result<void> FillMountSources();
+  Result<void> LockCache(const std::string& name);
+  Result<void> Capture();
+  Result<void> DeliverOutput();
+  Result<void> KeepFailed();
+  Result<void> WriteStats(int status) const;
+
+  Context& context_;
+  const RunRequest& request_;
+  const Store* store_ = nullptr;
+  std::vector<LayerId> layers_;
+  std::vector<SandboxMount> mounts_;
+  std::vector<std::string> in_memory_ = {"/tmp", "/dev"};  // where mount points can be made
+  std::vector<FileLock> cache_locks_;
+  std::vector<sock_filter> filter_;
+  std::string output_;  // relative to the store
+  std::optional<strata::Stage> stage_;
+  std::vector<std::string> argv_;
+  SandboxResult result_;
+  std::optional<CaptureResult> captured_;
+  int64_t start_ns_ = 0;
+  int64_t staged_ns_ = 0;
+  int64_t ran_ns_ = 0;
+  int64_t captured_ns_ = 0;
+};
+
+}  // namespace strata
