@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A store in a directory of its own below $TMPDIR, else /tmp; removed at the end of the test.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/io.h"
+#include "base/temp_dir.h"
+#include "cache/store.h"
+#include "stager/lower_chain.h"
+#include "tests/support/layer_maker.h"
+
+namespace strata::testing {
+
+class StoreFixture : public ::testing::Test {
+ protected:
+  StoreFixture() {
+    const char* place = std::getenv("TMPDIR");
+    place_ = place != nullptr && *place == '/' ? place : "/tmp";
+    Must(MakeDirs(AT_FDCWD, place_, 0755));
+    parent_ = Must(OpenAt(AT_FDCWD, place_, O_RDONLY | O_DIRECTORY));
+    temp_ = Must(TempDir::Create(parent_.get(), "strata-test-"));
+    store_.emplace(Must(Store::Open(Path("store"))));
+  }
+
+  // Of something in the test's own directory.
+  std::string Path(const std::string& name) const {
+    return place_ + "/" + temp_.name() + "/" + name;
+  }
+  const Store& store() const { return *store_; }
+  std::string TreePath(const LayerId& id) const {
+    return Path("store/layers/" + id.Hex() + "/tree");
+  }
+  // Makes an empty directory.
+  std::string NewDir(const std::string& name) {
+    Must(MakeDirs(temp_.fd(), name, 0755));
+    return Path(name);
+  }
+  int temp_fd() const { return temp_.fd(); }
+
+ private:
+  std::string place_;
+  UniqueFd parent_;
+  TempDir temp_;
+  std::optional<Store> store_;
+};
+
+// Some layers of a store, with what is needed to look them up and to mount them.
+struct Chain {
+  Chain(const Store& store, const std::vector<LayerId>& bottom_first) {
+    for (const LayerId& id : bottom_first) {
+      manifests.push_back(Must(store.OpenManifest(id)));
+      dirs.push_back(store.path() + "/layers/" + id.Hex() + "/tree");
+    }
+    for (const Manifest& manifest : manifests) pointers.push_back(&manifest);
+  }
+  LowerChain lower() const { return LowerChain(pointers); }
+
+  std::vector<Manifest> manifests;
+  std::vector<const Manifest*> pointers;
+  std::vector<std::string> dirs;
+};
+
+}  // namespace strata::testing
