@@ -51,8 +51,11 @@ Digest Sha256::Finish() {
 }
 
 Digest Sha256::Of(const void* data, size_t size) {
+  SHA256_CTX context;  // the one-shot SHA256() goes through EVP in OpenSSL 3
+  SHA256_Init(&context);
+  SHA256_Update(&context, data, size);
   Digest digest;
-  SHA256(static_cast<const unsigned char*>(data), size, digest.bytes.data());
+  SHA256_Final(digest.bytes.data(), &context);
   return digest;
 }
 

@@ -10,9 +10,13 @@
 #include <vector>
 
 #include "base/sys.h"
+#include "base/temp_dir.h"
 
 namespace strata {
 namespace {
+
+// Each level costs a descriptor. What is deeper is moved up to the root of the tree first.
+constexpr size_t kMostLevels = 64;
 
 struct Level {
   DIR* dir;
@@ -45,7 +49,15 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
 
   // An explicit stack: a hostile tree may be deeper than ours is.
   std::vector<Level> stack;
+  bool moved_up = false;
   auto enter = [&](int dir_fd, const char* child) -> bool {
+    if (stack.size() >= kMostLevels) {
+      ::fchmodat(dir_fd, child, 0700, 0);  // moving a directory writes to it
+      int moved = sys::RenameAt2(dir_fd, child, ::dirfd(stack.front().dir), RandomName().c_str());
+      if (moved == 0) moved_up = true;
+      if (moved < 0 && moved != -ENOENT) note(-moved, "rename", child);
+      return moved == 0;
+    }
     int fd = OpenForRemoval(dir_fd, child);
     if (fd < 0) {
       if (fd != -ENOENT) note(-fd, "open", child);
@@ -68,6 +80,11 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
     DIR* dir = stack.back().dir;
     int dir_fd = ::dirfd(dir);
     const dirent* entry = ::readdir(dir);
+    if (entry == nullptr && stack.size() == 1 && moved_up) {
+      moved_up = false;
+      ::rewinddir(dir);
+      continue;
+    }
     if (entry == nullptr) {
       std::string done = std::move(stack.back().name);
       ::closedir(dir);

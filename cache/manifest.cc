@@ -86,6 +86,13 @@ Result<void> Manifest::CheckHeader() {
   return {};
 }
 
+// What the names of one hardlink group have in common.
+bool Manifest::SameData(const ManifestEntry& a, const ManifestEntry& b) const {
+  return a.type == b.type && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid &&
+         a.mtime_sec == b.mtime_sec && a.mtime_nsec == b.mtime_nsec && a.size == b.size &&
+         a.digest == b.digest && target(a) == target(b) && raw_xattrs(a) == raw_xattrs(b);
+}
+
 Result<void> Manifest::Validate() const {
   auto bad = [](uint32_t i, std::string_view why) {
     return Fail(Errc::kCorrupt, "manifest entry {}: {}", i, why);
@@ -146,15 +153,22 @@ Result<void> Manifest::Validate() const {
         return bad(i, "bad hardlink");
       }
       const ManifestEntry& leader = entries_[e.hardlink];
-      if (leader.hardlink != e.hardlink || leader.type != e.type || leader.digest != e.digest) {
+      if (leader.hardlink != e.hardlink || !SameData(leader, e)) {
         return bad(i, "a hardlink that differs from its first name");
       }
     }
     if (e.hardlink == kNoEntry || e.hardlink == i) content += e.size;
     if (!CheckRawXattrs(raw_xattrs(e))) return bad(i, "bad attributes");
     if (e.type == EntryType::kWhiteout &&
-        (e.mode | e.uid | e.gid | e.mtime_nsec | e.xattrs_size) != 0) {
+        (e.mode != 0 || e.uid != 0 || e.gid != 0 || e.mtime_sec != 0 || e.mtime_nsec != 0 ||
+         e.xattrs_size != 0)) {
       return bad(i, "a whiteout with metadata");
+    }
+    if (e.type == EntryType::kSymlink && e.mode != 0777) return bad(i, "a symlink with a mode");
+    if ((i == 0 || e.implicit()) &&
+        (e.mode != 0755 || e.uid != 0 || e.gid != 0 || e.mtime_sec != kRootMtime ||
+         e.mtime_nsec != 0 || e.xattrs_size != 0 || (i == 0 && e.implicit()))) {
+      return bad(i, "metadata that an implicit directory cannot have");
     }
   }
   if (next_child != count_) return Fail(Errc::kCorrupt, "manifest: entries without a parent");

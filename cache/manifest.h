@@ -124,6 +124,7 @@ class Manifest {
  private:
   Manifest() = default;
   Result<void> CheckHeader();
+  bool SameData(const ManifestEntry& a, const ManifestEntry& b) const;
   std::string_view String(uint64_t offset, uint64_t size) const {
     if (offset + size > strings_.size()) return {};
     return strings_.substr(offset, size);
@@ -176,7 +177,7 @@ class ManifestBuilder {
   // Takes the node (and what is below it) out of the tree.
   void Remove(Node node);
   bool HasChildren(Node node) const;
-  size_t size() const;  // nodes in the tree, the root included
+  size_t size() const;  // nodes in the tree, the root included; looks at each
 
   void AddIntegrationCommand(std::string command);
 

@@ -11,7 +11,7 @@ namespace strata {
 struct ManifestBuilder::State {
   struct NodeRecord {
     Node parent;
-    uint32_t name_offset;
+    size_t name_offset;
     uint16_t name_size;
     bool removed = false;
     uint32_t child_count = 0;
@@ -22,7 +22,6 @@ struct ManifestBuilder::State {
   // Open addressing over (parent, name) -> node; kNoEntry is an empty slot. Removed nodes stay in
   // the table, and are skipped.
   std::vector<Node> table = std::vector<Node>(1024, kNoEntry);
-  size_t live = 1;
   std::vector<std::string> commands;
 
   std::string_view Name(const NodeRecord& n) const {
@@ -67,12 +66,11 @@ ManifestBuilder::Node ManifestBuilder::Add(Node parent, std::string_view name) {
   if (s.nodes.size() * 2 > s.table.size()) s.Grow();
   Node node = static_cast<Node>(s.nodes.size());
   s.nodes.push_back({.parent = parent,
-                     .name_offset = static_cast<uint32_t>(s.names.size()),
+                     .name_offset = s.names.size(),
                      .name_size = static_cast<uint16_t>(name.size())});
   s.names += name;
   s.Insert(node);
   ++s.nodes[parent].child_count;
-  ++s.live;
   return node;
 }
 
@@ -100,12 +98,20 @@ void ManifestBuilder::Remove(Node node) {
   State& s = *state_;
   s.nodes[node].removed = true;
   --s.nodes[s.nodes[node].parent].child_count;
-  --s.live;
   // Children are reached through their parent only: Finish leaves out what hangs on nothing.
 }
 
 bool ManifestBuilder::HasChildren(Node node) const { return state_->nodes[node].child_count > 0; }
-size_t ManifestBuilder::size() const { return state_->live; }
+size_t ManifestBuilder::size() const {
+  const State& s = *state_;
+  std::vector<bool> gone(s.nodes.size());
+  size_t live = 0;
+  for (Node node = 0; node < s.nodes.size(); ++node) {  // parents come before their children
+    gone[node] = s.nodes[node].removed || gone[s.nodes[node].parent];
+    if (!gone[node]) ++live;
+  }
+  return live;
+}
 
 void ManifestBuilder::AddIntegrationCommand(std::string command) {
   state_->commands.push_back(std::move(command));

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -179,6 +181,11 @@ Result<PendingLayer> Store::NewLayer(bool with_tree) const {
     if (with_tree) {
       STRATA_TRY(sys::Check(sys::MkdirAt(pending.dir_fd(), "tree", 0755), "mkdir", "tree"));
       STRATA_ASSIGN(pending.tree_, OpenAt(pending.dir_fd(), "tree", O_RDONLY | O_DIRECTORY));
+      // Nothing of the umask, the setgid bit or the default ACL of where the store is gets inside.
+      if (::fchmod(pending.tree_fd(), 0755) != 0) return FailSys(errno, "fchmod", "tree");
+      for (const char* acl : {"system.posix_acl_default", "system.posix_acl_access"}) {
+        static_cast<void>(::fremovexattr(pending.tree_fd(), acl));  // mostly there is none
+      }
     }
     return {};
   };
@@ -217,9 +224,9 @@ Result<bool> Store::PublishAs(PendingLayer pending, const std::vector<uint8_t>& 
   if (::utimensat(pending.dir_fd(), "tree", times, 0) != 0) {
     return FailSys(errno, "utimensat", "tree");
   }
-  int rc = sys::RenameAt2(root_.get(), pending.dir().name().c_str(), root_.get(), path.c_str(),
-                          RENAME_NOREPLACE);
-  if (rc == -EEXIST) return false;
+  // No rename replaces a directory that has entries, and not every file system knows NOREPLACE.
+  int rc = sys::RenameAt2(root_.get(), pending.dir().name().c_str(), root_.get(), path.c_str());
+  if (rc == -EEXIST || rc == -ENOTEMPTY) return false;
   if (rc < 0) return FailSys(-rc, "rename", path);
   static_cast<void>(pending.dir_.Release());
   return true;

@@ -62,7 +62,7 @@ Result<void> OutputFile::Append(std::string_view data) {
   if (written_ != start && ::lseek(fd_, static_cast<off_t>(start), SEEK_SET) < 0) {
     return FailSys(errno, "lseek", QuotePath(path_));
   }
-  STRATA_TRY(WriteAll(fd_, data, QuotePath(path_)));
+  STRATA_TRY_WITH(WriteAll(fd_, data, ""), QuotePath(path_));
   written_ = position_;
   return {};
 }
@@ -162,8 +162,9 @@ TreeWriter::~TreeWriter() {
 
 Result<void> TreeWriter::MakeDirectory(const std::string& path) {
   // Writable for its owner until FinishTree, whatever its mode will be.
-  return sys::Check(sys::MkdirAt(tree_fd_, path.c_str(), 0755), "mkdir", QuotePath(path))
-      .map([](int) {});
+  int rc = sys::MkdirAt(tree_fd_, path.c_str(), 0755);
+  if (rc < 0) return FailSys(-rc, "mkdir", QuotePath(path));
+  return {};
 }
 
 TreeWriter::Job& TreeWriter::Append(std::string_view path, Data& data) {
@@ -260,23 +261,17 @@ void TreeWriter::Fail(Error error) {
 Result<void> TreeWriter::Write(const Batch& batch, const Job& job, bool umask_clear,
                                Sha256& hash) {
   const Data& data = *job.data;
+  if (data.type == EntryType::kFile) return WriteFile(batch, job, umask_clear, hash);
   const char* path = batch.bytes.c_str() + job.path_offset;
-  switch (data.type) {
-    case EntryType::kFile:
-      return WriteFile(batch, job, umask_clear, hash);
-    case EntryType::kSymlink:
-      STRATA_TRY(sys::Check(sys::SymlinkAt(data.target.c_str(), tree_fd_, path), "symlink",
-                            QuotePath(path)));
-      break;
-    case EntryType::kFifo:
-      STRATA_TRY(sys::Check(sys::MknodAt(tree_fd_, path, S_IFIFO | 0600, 0), "mkfifo",
-                            QuotePath(path)));
-      if (::fchmodat(tree_fd_, path, DiskMode(data.mode), 0) != 0) {
-        return FailSys(errno, "chmod", QuotePath(path));
-      }
-      break;
-    default:
-      break;  // directories and whiteouts are not the workers' business
+  if (data.type == EntryType::kSymlink) {
+    int rc = sys::SymlinkAt(data.target.c_str(), tree_fd_, path);
+    if (rc < 0) return FailSys(-rc, "symlink", QuotePath(path));
+  } else {
+    int rc = sys::MknodAt(tree_fd_, path, S_IFIFO | 0600, 0);
+    if (rc < 0) return FailSys(-rc, "mkfifo", QuotePath(path));
+    if (::fchmodat(tree_fd_, path, DiskMode(data.mode), 0) != 0) {
+      return FailSys(errno, "chmod", QuotePath(path));
+    }
   }
   return SetMtime(tree_fd_, path, data.mtime_sec, data.mtime_nsec);
 }
@@ -287,9 +282,9 @@ Result<void> TreeWriter::WriteFile(const Batch& batch, const Job& job, bool umas
   const char* path = batch.bytes.c_str() + job.path_offset;
   std::string_view name(path, job.path_size);
   const uint32_t mode = DiskMode(data.mode);
-  STRATA_ASSIGN(UniqueFd fd,
-                sys::CheckFd(sys::OpenAt(tree_fd_, path, O_WRONLY | O_CREAT | O_EXCL, mode),
-                             "create", QuotePath(name)));
+  // Names are quoted on failure only: this is the hot path.
+  UniqueFd fd(sys::OpenAt(tree_fd_, path, O_WRONLY | O_CREAT | O_EXCL, mode));
+  if (!fd.valid()) return FailSys(-fd.get(), "create", QuotePath(name));
   OutputFile out(fd.get(), name, hash);
   if (job.source != nullptr) {
     STRATA_TRY(job.source->Produce(out, data));
