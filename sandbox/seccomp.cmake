@@ -1,5 +1,5 @@
 # The seccomp filters for builds, made when strata is built: seccomp_policy.cc -> seccomp_generate
-# -> seccomp_filters.inc -> seccomp_filter.cc. Included after strata_sandbox is defined.
+# -> seccomp_filters.inc -> seccomp_filter.cc. The result is strata_seccomp_filter.
 #
 # The generator runs on the building machine: to build for another architecture, set
 # CMAKE_CROSSCOMPILING_EMULATOR.
@@ -20,7 +20,9 @@ add_custom_command(
 
 # The policy is in the archive for the tests, which link libseccomp. Nothing in strata refers to it,
 # so strata has neither.
-target_sources(strata_sandbox PRIVATE
+add_library(strata_seccomp_filter STATIC
+  ${CMAKE_CURRENT_LIST_DIR}/seccomp_filter.cc
   ${CMAKE_CURRENT_BINARY_DIR}/seccomp_filters.inc
   $<TARGET_OBJECTS:strata_seccomp_policy>)
-target_include_directories(strata_sandbox PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
+target_include_directories(strata_seccomp_filter PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
+target_link_libraries(strata_seccomp_filter PUBLIC strata_base)
