@@ -22,6 +22,7 @@ struct ChildMount {
   SandboxMount::Kind kind;
   const char* source;
   const char* target;
+  SandboxMount::MakeTarget make_target;
   bool read_only;
   const char* tmpfs_options;
   const char* upper;

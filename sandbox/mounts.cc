@@ -71,6 +71,23 @@ int OpenInRoot(int root_fd, const char* path) noexcept {
   return fd;
 }
 
+// Makes a missing target, with its parents, below a fresh tmpfs: no links there.
+int MakeTarget(int root_fd, const ChildMount& mount) noexcept {
+  char path[4096];
+  size_t size = std::strlen(mount.target);
+  if (size >= sizeof path) return -ENAMETOOLONG;
+  std::memcpy(path, mount.target, size + 1);
+  for (char* slash = path + 1; (slash = std::strchr(slash, '/')) != nullptr; ++slash) {
+    *slash = '\0';
+    int rc = sys::MkdirAt(root_fd, path + 1, 0755);
+    if (rc < 0 && rc != -EEXIST) return rc;
+    *slash = '/';
+  }
+  return mount.make_target == SandboxMount::MakeTarget::kDirectory
+             ? sys::MkdirAt(root_fd, path + 1, 0755)
+             : sys::MknodAt(root_fd, path + 1, S_IFREG | 0644, 0);
+}
+
 // Puts the mount (or the tree of mounts) at `source` on the already opened `target_fd`.
 int BindTo(const char* source, int target_fd, bool recursive, uint64_t attributes,
            const char* target, ChildFailure* failure) noexcept {
@@ -244,7 +261,13 @@ int MountTmp(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept
 int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept {
   for (size_t i = 0; i < plan.mount_count; ++i) {
     const ChildMount& mount = plan.mounts[i];
-    Descriptor target(OpenInRoot(root_fd, mount.target));
+    int target_fd = OpenInRoot(root_fd, mount.target);
+    if (target_fd == -ENOENT && mount.make_target != SandboxMount::MakeTarget::kNo) {
+      int rc = MakeTarget(root_fd, mount);
+      if (rc < 0) return Fail(failure, rc, "make mount point", mount.target);
+      target_fd = OpenInRoot(root_fd, mount.target);
+    }
+    Descriptor target(target_fd);
     if (target.fd < 0) return Fail(failure, target.fd, "open mount point", mount.target);
     int rc = 0;
     switch (mount.kind) {

@@ -111,8 +111,8 @@ void PlanRoot(const SandboxRoot& root, PlanStorage* storage) {
     storage->tmpfs_upper_options =
         root.tmpfs_size == 0 ? "mode=0700" : fmt::format("mode=0700,size={}", root.tmpfs_size);
     plan.tmpfs_upper_options = storage->tmpfs_upper_options.c_str();
-    plan.overlay.uniform_inodes = true;
   }
+  plan.overlay.uniform_inodes = root.uniform_inodes;
   if (!storage->upper.empty()) {
     plan.overlay.upper = storage->upper.c_str();
     plan.overlay.work = storage->work.c_str();
@@ -127,8 +127,9 @@ void PlanMounts(const SandboxSpec& spec, uint64_t memory, PlanStorage* storage) 
     storage->mount_options.push_back(
         fmt::format("mode=1777,size={}", mount.size == 0 ? memory / 4 : mount.size));
     storage->mounts.push_back({mount.kind, mount.source.c_str(), mount.target.c_str(),
-                               mount.read_only, storage->mount_options.back().c_str(),
-                               mount.upper.c_str(), mount.work.c_str()});
+                               mount.make_target, mount.read_only,
+                               storage->mount_options.back().c_str(), mount.upper.c_str(),
+                               mount.work.c_str()});
   }
   storage->plan.mounts = storage->mounts.data();
   storage->plan.mount_count = storage->mounts.size();

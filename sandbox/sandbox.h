@@ -40,13 +40,17 @@ struct SandboxRoot {
   std::string work;
   bool tmpfs_upper = false;         // upper and work on a tmpfs that goes with the sandbox
   uint64_t tmpfs_size = 0;          // bytes; 0: the kernel's default, half of memory
+  bool uniform_inodes = false;      // upper and lowers are on different file systems
 };
 
 struct SandboxMount {
   enum class Kind { kBind, kTmpfs, kCopyOnWrite };
   Kind kind = Kind::kBind;
   std::string source;      // kBind, kCopyOnWrite: relative to SandboxRoot::directory, or absolute
-  std::string target;      // in the sandbox, resolved inside it; must exist
+  std::string target;      // in the sandbox, resolved inside it
+  // What to make of a target that is missing: for one below a tmpfs; anywhere else it must exist.
+  enum class MakeTarget { kNo, kDirectory, kFile };
+  MakeTarget make_target = MakeTarget::kNo;
   bool read_only = false;  // with every mount below the source
   uint64_t size = 0;       // kTmpfs: bytes; 0: a quarter of memory
   std::string upper;       // kCopyOnWrite

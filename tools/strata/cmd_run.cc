@@ -62,7 +62,7 @@ Result<int> Shell(Context& context, const ParsedArgs& args) {
 
 }  // namespace
 
-const CommandSpec kRunCommand = {
+constinit const CommandSpec kRunCommand = {
     .name = "run",
     .summary = "run a command in a root of stacked layers",
     .usage = "[OPTIONS] LAYER... -- COMMAND [ARG...]",
@@ -84,7 +84,7 @@ const CommandSpec kRunCommand = {
     .run = Run,
 };
 
-const CommandSpec kShellCommand = {
+constinit const CommandSpec kShellCommand = {
     .name = "shell",
     .summary = "look around in a root of stacked layers",
     .usage = "[OPTIONS] LAYER...",

@@ -17,8 +17,6 @@ namespace {
 
 using Kind = RunRequest::Mount::Kind;
 
-std::string_view WithoutSlash(std::string_view absolute) {
-  return absolute.substr(1);
 }
 
 bool IsBelow(std::string_view path, std::string_view directory) {
