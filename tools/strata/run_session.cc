@@ -17,8 +17,6 @@ namespace {
 
 using Kind = RunRequest::Mount::Kind;
 
-}
-
 bool IsBelow(std::string_view path, std::string_view directory) {
   return path.size() > directory.size() && path.substr(0, directory.size()) == directory &&
          path[directory.size()] == '/';
