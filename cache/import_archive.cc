@@ -32,6 +32,11 @@ constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kOpaqueMarker = ".wh..wh..opq";
 constexpr std::string_view kReservedPrefix = ".wh..wh.";
 
+// AUFS's own files, which old Docker layers hold.
+bool IsBookkeeping(std::string_view name) {
+  return name.starts_with(kReservedPrefix) && name != kOpaqueMarker;
+}
+
 // Closes the stream of a large file, whichever way the reader leaves it.
 class StreamCloser {
  public:
@@ -106,7 +111,7 @@ Result<void> ArchiveImport::Take(archive_entry* entry) {
     for (size_t i = 0; i < components_.size(); ++i) {
       if (!components_[i].starts_with(kWhiteoutPrefix)) continue;
       if (i + 1 == components_.size()) return TakeWhiteout(components_[i]);
-      if (components_[i].starts_with(kReservedPrefix)) return TakeWhiteout(components_[i]);
+      if (IsBookkeeping(components_[i])) return TakeWhiteout(components_[i]);
       return Fail(Errc::kHostile, "{}: an entry below a whiteout", Quoted());
     }
   }
@@ -279,13 +284,13 @@ Result<void> ArchiveImport::TakeLink(std::string_view target) {
 }
 
 Result<void> ArchiveImport::TakeWhiteout(std::string_view name) {
+  if (IsBookkeeping(name)) {
+    context_.warnings.Add(fmt::format("{}: left out AUFS bookkeeping", Quoted()));
+    return {};
+  }
   STRATA_ASSIGN(Node parent, Parent());
   if (name == kOpaqueMarker) {
     builder_.At(parent).flags |= kOpaque;
-    return {};
-  }
-  if (name.starts_with(kReservedPrefix)) {
-    context_.warnings.Add(fmt::format("{}: left out AUFS bookkeeping", Quoted()));
     return {};
   }
   name.remove_prefix(kWhiteoutPrefix.size());

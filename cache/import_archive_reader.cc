@@ -80,7 +80,7 @@ Result<std::unique_ptr<ArchiveReader>> ArchiveReader::Open(int fd,
     if (reader->start_.empty() && reader->read_errno_ == 0) {
       return Fail(Errc::kCorrupt, "empty: not a tar archive");
     }
-    return Unexpected(reader->NotTar());
+    return Unexpected(reader->Explain());
   }
   return reader;
 }
@@ -149,15 +149,16 @@ Error ArchiveReader::Explain() {
   if (read_errno_ != 0) return Error::Sys(read_errno_, "read");
   const char* text = ::archive_error_string(archive_);
   std::string reason = text != nullptr ? text : "unknown error";
-  if (::archive_format(archive_) == 0 || reason == "Unrecognized archive format") return NotTar();
-  if (reason.find("runcated") != std::string::npos || at_end_) {
+  const bool tar_so_far = ::archive_format(archive_) != 0;
+  // Whoever wanted more than there was, was cut short, whatever the decoder makes of it.
+  if (reason.find("runcated") != std::string::npos || (tar_so_far && at_end_)) {
     return Error(Errc::kCorrupt, fmt::format("truncated archive: {}", reason));
   }
+  if (!tar_so_far) return NotTar();
   return Error(Errc::kCorrupt, fmt::format("damaged archive: {}", reason));
 }
 
 Error ArchiveReader::NotTar() const {
-  if (read_errno_ != 0) return Error::Sys(read_errno_, "read");
   std::string_view guess = Guess(start_);
   std::string looks = guess.empty() ? "" : fmt::format(" (it looks like {})", guess);
   if (::archive_filter_count(archive_) > 1) {
