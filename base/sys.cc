@@ -178,6 +178,11 @@ int64_t Clone(uint64_t flags, int* pid_fd) noexcept {
   return pid;
 }
 
+bool HaveClone3() noexcept {
+  // A structure of no size is refused (EINVAL) before anything is made of it.
+  return Kernel([] { return ::syscall(SYS_clone3, nullptr, 0); }) == -EINVAL;
+}
+
 int PidfdOpen(pid_t pid) noexcept {
   return KernelInt([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
 }

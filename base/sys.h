@@ -81,6 +81,8 @@ int PivotRoot(const char* new_root, const char* put_old) noexcept;
 // by a container's filter), the same by clone(2). Returns 0 in the child. `pid_fd` may be null.
 // The child runs on a copy of the address space: only async-signal-safe calls, no heap.
 int64_t Clone(uint64_t flags, int* pid_fd) noexcept;
+// Whether clone3 itself is there; Clone does without it.
+bool HaveClone3() noexcept;
 // Linux 5.3 / 5.1. The glibc wrappers, with -errno.
 int PidfdOpen(pid_t pid) noexcept;
 int PidfdSendSignal(int pid_fd, int signal) noexcept;

@@ -19,21 +19,6 @@ std::string ReadSysctl(const char* path) {
   return *text;
 }
 
-// Why this machine does not let us make a user namespace, and what to do; empty where unknown.
-std::string UserNamespaceHint() {
-  if (ReadSysctl("/proc/sys/user/max_user_namespaces") == "0") {
-    return "user namespaces are off: sysctl user.max_user_namespaces=15000";
-  }
-  if (ReadSysctl("/proc/sys/kernel/unprivileged_userns_clone") == "0") {
-    return "user namespaces are off for ordinary users: sysctl kernel.unprivileged_userns_clone=1";
-  }
-  if (ReadSysctl("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1") {
-    return "AppArmor restricts user namespaces to programs with a profile: "
-           "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give strata a profile";
-  }
-  return {};
-}
-
 // The interpreter that a script or ELF file names; empty where it names none.
 std::string InterpreterOf(const char* head, size_t size) {
   std::string_view text(head, size);
@@ -59,6 +44,20 @@ std::string InterpreterOf(const char* head, size_t size) {
 }
 
 }  // namespace
+
+std::string UserNamespaceHint() {
+  if (ReadSysctl("/proc/sys/user/max_user_namespaces") == "0") {
+    return "user namespaces are off: sysctl user.max_user_namespaces=15000";
+  }
+  if (ReadSysctl("/proc/sys/kernel/unprivileged_userns_clone") == "0") {
+    return "user namespaces are off for ordinary users: sysctl kernel.unprivileged_userns_clone=1";
+  }
+  if (ReadSysctl("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1") {
+    return "AppArmor restricts user namespaces to programs with a profile: "
+           "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give strata a profile";
+  }
+  return {};
+}
 
 Error ExplainClone(int sys_errno) {
   Error error = Error::Sys(sys_errno, "clone", "with new namespaces")

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Private to the sandbox: turns what the kernel or the child said into sentences, with a hint where
+// Private to the sandbox, but for UserNamespaceHint: turns what the kernel or the child said into sentences, with a hint where
 // something can be done about it.
 #pragma once
+
+#include <string>
 
 #include "base/result.h"
 #include "sandbox/child_plan.h"
 #include "sandbox/sandbox.h"
 
 namespace strata {
+
+// Why this machine does not let us make a user namespace, and what to do; empty where unknown.
+std::string UserNamespaceHint();
 
 // clone with all the namespaces failed.
 Error ExplainClone(int sys_errno);
