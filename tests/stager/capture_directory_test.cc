@@ -30,9 +30,7 @@ TEST_F(CaptureDirectoryTest, ForgedOverlayAttributesAreRemovedWithAWarning) {
   Dir("d");
   Attribute("d", "user.overlay.opaque", "y");
   File("f", "", 0400);
-  ::fchmodat(tree(), "f", 0600, 0);
   Attribute("f", "user.overlay.redirect", "/etc");
-  ::fchmodat(tree(), "f", 0400, 0);
   Plain();
   EXPECT_FALSE(Entry("d").opaque());  // that the disk has none: ExpectSoundLayer
   EXPECT_EQ(result().warnings.size(), 2U);

@@ -43,7 +43,11 @@ class CaptureFixture : public StoreFixture {
   }
   void Attribute(const std::string& path, const char* name, std::string_view value) {
     UniqueFd fd = Must(OpenAt(tree(), path, O_RDONLY));
+    struct stat st;
+    MustSys(::fstat(fd.get(), &st), path);
+    MustSys(::fchmod(fd.get(), 0700), path);  // an attribute takes write permission
     MustSys(::fsetxattr(fd.get(), name, value.data(), value.size(), 0), path);
+    MustSys(::fchmod(fd.get(), st.st_mode & 07777), path);
   }
   // Gives the entry the mtime that LayerMaker gives, or another.
   void Stamp(const std::string& path, int64_t sec = kTime, uint32_t nsec = kNsec) {

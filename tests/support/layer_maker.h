@@ -36,7 +36,7 @@ T Must(Result<T> result) {
 
 inline void MustSys(int rc, std::string_view what) {
   if (rc < 0) {
-    fmt::print(stderr, "{}: {}\n", what, Error::Sys(errno, "call").message());
+    fmt::print(stderr, "{}\n", Error::Sys(errno, what).message());
     std::abort();
   }
 }
