@@ -6,8 +6,8 @@ namespace {
 
 // In the order of `strata help`.
 constexpr const CommandSpec* kCommands[] = {
-    &kImportCommand, &kRunCommand,  &kShellCommand, &kListCommand,  &kShowCommand, &kFilesCommand,  &kDiffCommand,
-    &kTagCommand,    &kUntagCommand, &kRmCommand,   &kExportCommand,
+    &kImportCommand, &kRunCommand, &kShellCommand, &kListCommand, &kShowCommand,   &kFilesCommand,
+    &kDiffCommand,   &kTagCommand, &kUntagCommand, &kRmCommand,   &kExportCommand, &kDoctorCommand,
 };
 
 }  // namespace

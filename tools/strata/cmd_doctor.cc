@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// strata doctor: what this machine can do, what is missing, what that means, and how to get it.
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/io.h"
+#include "base/sys.h"
+#include "base/temp_dir.h"
+#include "sandbox/explain.h"
+#include "tools/strata/command.h"
+#include "tools/strata/json.h"
+#include "tools/strata/probes.h"
+#include "tools/strata/values.h"
+
+namespace strata {
+namespace {
+
+constexpr OptionSpec kDoctorOptions[] = {kJsonOption};
+
+struct Check {
+  const char* name;
+  bool good = false;
+  bool required = false;  // `strata run` cannot work without it
+  std::string detail;     // what was found, or the failed call
+  std::string effect;     // of its lack
+  std::string fix;
+};
+
+Check Tried(const char* name, const Result<void>& result, const char* effect, std::string fix) {
+  Check check{.name = name, .good = result.has_value(), .effect = effect, .fix = std::move(fix)};
+  if (!result) check.detail = result.error().message();
+  return check;
+}
+
+Check Required(Check check) {
+  check.required = true;
+  return check;
+}
+
+Check UserNamespaces() {
+  auto result = ProbeUserNamespace();
+  std::string fix = result ? std::string() : UserNamespaceHint();
+  if (fix.empty())
+    fix =
+        "in a container: let it make user namespaces (docker, podman: "
+        "--security-opt seccomp=unconfined, or a profile that allows clone and mount)";
+  return Tried("user namespaces", result, "no sandbox can be made", std::move(fix));
+}
+
+// --- The store
+
+struct StoreChecks {
+  Check store{.name = "store"};
+  Check space{.name = "free space"};
+  Check upper{.name = "upper in the store"};
+};
+
+Result<void> ProbeStoreUpper(const Store& store) {
+  STRATA_ASSIGN(UniqueFd tmp, store.OpenDir("tmp"));
+  STRATA_ASSIGN(TempDir scratch, TempDir::Create(tmp.get(), "doctor-"));
+  for (const char* name : {"a", "b", "upper", "work", "root"}) {
+    STRATA_TRY(sys::Check(sys::MkdirAt(scratch.fd(), name, 0755), "mkdir", name));
+  }
+  return ProbeOverlay(fmt::format("{}/tmp/{}", store.path(), scratch.name()));
+}
+
+StoreChecks CheckStore(Context& context) {
+  constexpr uint64_t kLittle = 1 << 30;
+  StoreChecks checks;
+  checks.store.required = true;
+  checks.store.effect = "there is no place for layers";
+  checks.space.effect = "imports and builds soon fail";
+  checks.space.fix = "make room, or put the store elsewhere: export STRATA_STORE=DIR";
+  auto store = context.OpenStore();
+  if (!store) {
+    checks.store.detail = store.error().message();
+    checks.store.fix = store.error().hint();
+    checks.space.detail = "there is no store to look at";
+    checks.upper = checks.space;
+    checks.upper.name = "upper in the store";
+    checks.upper.effect.clear();
+    checks.space.fix = checks.upper.fix = "first make the store work";
+    return checks;
+  }
+  checks.store.good = true;
+  checks.store.detail = (*store)->path();
+  struct statvfs fs;
+  if (::fstatvfs((*store)->fd(), &fs) == 0) {
+    uint64_t bytes = uint64_t{fs.f_bavail} * fs.f_frsize;
+    // Some file systems (btrfs) have no fixed number of inodes and say 0.
+    bool inodes = fs.f_files == 0 || fs.f_favail > 10000;
+    checks.space.good = bytes >= kLittle && inodes;
+    checks.space.detail = fmt::format("{}", FormatSize(bytes));
+    if (fs.f_files != 0) checks.space.detail += fmt::format(", {} inodes", uint64_t{fs.f_favail});
+  }
+  checks.upper = Tried("upper in the store", ProbeStoreUpper(**store),
+                       "what commands write cannot be kept on the store's file system",
+                       "put the store on ext4, xfs, btrfs or tmpfs, or run with --scratch tmpfs");
+  return checks;
+}
+
+// --- What more than one id needs
+
+std::string UserName(uid_t uid) {
+  auto passwd = ReadFile(AT_FDCWD, "/etc/passwd");
+  if (!passwd) return {};
+  std::string_view text(*passwd);
+  std::string wanted = fmt::format("{}", uid);
+  while (!text.empty()) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    size_t name = line.find(':');
+    size_t password = name == line.npos ? name : line.find(':', name + 1);
+    if (password == line.npos) continue;
+    std::string_view id = line.substr(password + 1);
+    if (id.substr(0, id.find(':')) == wanted) return std::string(line.substr(0, name));
+  }
+  return {};
+}
+
+bool HasSubordinateRange(const char* file, const std::string& user, uid_t uid) {
+  auto text = ReadFile(AT_FDCWD, file);
+  if (!text) return false;
+  std::string lines = "\n" + *text;
+  return (!user.empty() && lines.find(fmt::format("\n{}:", user)) != std::string::npos) ||
+         lines.find(fmt::format("\n{}:", uid)) != std::string::npos;
+}
+
+bool InPath(const char* program) {
+  const char* variable = std::getenv("PATH");
+  std::string_view path = variable != nullptr ? variable : "/usr/bin:/bin";
+  while (!path.empty()) {
+    std::string_view directory = path.substr(0, path.find(':'));
+    path.remove_prefix(std::min(directory.size() + 1, path.size()));
+    if (::access(fmt::format("{}/{}", directory, program).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
+
+Check SubordinateIds() {
+  Check check{
+      .name = "subordinate ids",
+      .effect =
+          "a sandbox has one user id: chown to others, apt-get install and dpkg -i fail in it"};
+  uid_t uid = ::geteuid();
+  std::string user = UserName(uid);
+  bool programs = InPath("newuidmap") && InPath("newgidmap");
+  bool ranges = HasSubordinateRange("/etc/subuid", user, uid) &&
+                HasSubordinateRange("/etc/subgid", user, uid);
+  check.good = programs && ranges;
+  if (check.good) return check;
+  check.detail = !programs ? "newuidmap and newgidmap are not installed"
+                           : "no line for this user in /etc/subuid and /etc/subgid";
+  std::string range =
+      fmt::format("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}",
+                  user.empty() ? "USER" : user);
+  check.fix = programs ? range : ranges ? "apt install uidmap" : "apt install uidmap; " + range;
+  return check;
+}
+
+// --- Other helpers
+
+Check Fuse() {
+  Check check{.name = "fuse-overlayfs",
+              .effect = "no other way to stage where the kernel's overlay is refused"};
+  bool program = InPath("fuse-overlayfs");
+  bool device = ::access("/dev/fuse", R_OK | W_OK) == 0;
+  check.good = program && device;
+  if (!program)
+    check.detail = "not installed";
+  else if (!device)
+    check.detail = "/dev/fuse cannot be opened";
+  check.fix =
+      !program ? "apt install fuse-overlayfs" : "modprobe fuse; in a container: --device /dev/fuse";
+  return check;
+}
+
+Check Cgroup() {
+  Check check{.name = "cgroup delegation",
+              .effect = "memory and processor limits of a sandbox cannot be enforced as a whole",
+              .fix = "on systemd: systemd-run --user --scope -p Delegate=yes strata ..."};
+  auto own = ReadFile(AT_FDCWD, "/proc/self/cgroup");
+  size_t line = own ? own->rfind("0::/", 0) : std::string::npos;
+  if (own && line == std::string::npos) {
+    line = own->find("\n0::/");
+    if (line != std::string::npos) ++line;
+  }
+  if (line == std::string::npos) {
+    check.detail = "no cgroup v2 hierarchy";
+    return check;
+  }
+  std::string path = own->substr(line + 3, own->find('\n', line) - line - 3);
+  std::string directory = "/sys/fs/cgroup" + path;
+  check.good = ::access(directory.c_str(), W_OK) == 0 &&
+               ::access((directory + "/cgroup.procs").c_str(), W_OK) == 0;
+  check.detail = check.good ? directory : directory + " is not writable";
+  return check;
+}
+
+Check SystemCall(const char* name, bool there, const char* effect) {
+  return {.name = name,
+          .good = there,
+          .detail = there ? "" : "the kernel or a container's filter refuses it",
+          .effect = effect,
+          .fix = "a newer kernel, or a container profile that allows it"};
+}
+
+std::vector<Check> RunChecks(Context& context) {
+  constexpr char kNewerKernel[] = "a newer kernel";
+  std::vector<Check> checks;
+  checks.push_back(Required(UserNamespaces()));
+  checks.push_back(Required(Tried("all namespaces", ProbeAllNamespaces(), "no sandbox can be made",
+                                  "raise the limits in /proc/sys/user/max_*_namespaces")));
+  checks.push_back(Required(Tried(
+      "new /proc", ProbeProc(), "no sandbox can be made",
+      "the container masks /proc: run it with --security-opt systempaths=unconfined (docker), "
+      "--security-opt unmask=/proc/* (podman)")));
+  Check overlay = Tried("overlay on tmpfs", ProbeOverlay({}), "--scratch tmpfs does not work",
+                        "a kernel of 5.11 or later, with overlayfs: modprobe overlay");
+  StoreChecks store = CheckStore(context);
+  if (!overlay.good && !store.upper.good) {
+    overlay.required = store.upper.required = true;
+    overlay.effect = store.upper.effect = "nothing can be staged";
+  }
+  checks.push_back(std::move(overlay));
+  checks.push_back(std::move(store.store));
+  checks.push_back(std::move(store.upper));
+  checks.push_back(std::move(store.space));
+  checks.push_back(Tried("lowerdir+ by path", ProbeLowerByPath(),
+                         "the older mount(2) is used: the layers' names must fit one page",
+                         kNewerKernel));
+  checks.push_back(Tried("lowerdir+ by descriptor", ProbeLowerByDescriptor(),
+                         "with a store path of over 150 bytes the older mount(2) is used",
+                         kNewerKernel));
+  checks.push_back(Tried("mount_setattr", ProbeMountSetattr(),
+                         "read-only binds are made mount by mount", kNewerKernel));
+  checks.push_back(SystemCall("clone3", sys::HaveClone3(), "clone is used"));
+  UniqueFd opened(sys::OpenAt2(AT_FDCWD, ".", O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT));
+  checks.push_back(SystemCall("openat2", opened.valid(), "paths are walked step by step"));
+  checks.push_back(SubordinateIds());
+  checks.push_back(Fuse());
+  checks.push_back(Cgroup());
+  return checks;
+}
+
+void PrintChecks(Output& out, const std::vector<Check>& checks, bool can_run) {
+  for (const Check& check : checks) {
+    const char* status = check.good ? "ok" : check.required ? "FAILED" : "missing";
+    out.Print("{:<8} {}", status, check.name);
+    if (!check.detail.empty()) out.Print(": {}", check.detail);
+    out.Write("\n");
+    if (check.good) continue;
+    if (!check.effect.empty()) out.Print("         effect: {}\n", check.effect);
+    out.Print("         fix: {}\n", check.fix);
+  }
+  out.Print("\n{}\n", can_run ? "strata run can work here." : "strata run cannot work here.");
+}
+
+Result<int> Doctor(Context& context, const ParsedArgs&) {
+  std::vector<Check> checks = RunChecks(context);
+  bool can_run = true;
+  for (const Check& check : checks) {
+    if (check.required && !check.good) can_run = false;
+  }
+  if (!context.json) {
+    PrintChecks(context.out, checks, can_run);
+    return can_run ? 0 : 1;
+  }
+  Json json;
+  json["can_run"] = can_run;
+  json["checks"] = Json::array();
+  for (const Check& check : checks) {
+    Json entry;
+    entry["name"] = check.name;
+    entry["ok"] = check.good;
+    entry["required"] = check.required;
+    SetText(entry, "detail", check.detail);
+    if (!check.good) {
+      entry["effect"] = check.effect;
+      entry["fix"] = check.fix;
+    }
+    json["checks"].push_back(std::move(entry));
+  }
+  PrintJson(context.out, json);
+  return can_run ? 0 : 1;
+}
+
+}  // namespace
+
+constinit const CommandSpec kDoctorCommand = {
+    .name = "doctor",
+    .summary = "Say what this machine can do, what is missing, and how to fix it",
+    .usage = "[--json]",
+    .description =
+        "Everything is tried, nothing is concluded from version numbers. Exit status 0 when "
+        "`strata run`\n"
+        "can work, else 1.",
+    .options = kDoctorOptions,
+    .run = Doctor,
+};
+
+}  // namespace strata
