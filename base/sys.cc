@@ -100,6 +100,10 @@ int64_t ReadlinkAt(int dir_fd, const char* path, char* buffer, size_t size) noex
   return Kernel([&] { return ::readlinkat(dir_fd, path, buffer, size); });
 }
 
+int64_t GetDents(int fd, void* buffer, size_t size) noexcept {
+  return Kernel([&] { return ::syscall(SYS_getdents64, fd, buffer, size); });
+}
+
 int Flock(int fd, int operation) noexcept {
   return static_cast<int>(Retrying([&] { return ::flock(fd, operation); }));
 }

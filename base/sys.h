@@ -56,6 +56,7 @@ int RenameAt2(int old_dir_fd, const char* old_path, int dir_fd, const char* path
               unsigned flags = 0) noexcept;
 int FstatAt(int dir_fd, const char* path, struct stat* out, int flags = AT_SYMLINK_NOFOLLOW) noexcept;
 int64_t ReadlinkAt(int dir_fd, const char* path, char* buffer, size_t size) noexcept;
+int64_t GetDents(int fd, void* buffer, size_t size) noexcept;  // struct dirent64 records
 int Flock(int fd, int operation) noexcept;  // retries EINTR
 int FsetXattr(int fd, const char* name, const void* value, size_t size) noexcept;
 int Dup3(int old_fd, int new_fd, int flags) noexcept;

@@ -84,8 +84,9 @@ Result<void> Stage::MakeUpper(const StageOptions& options) {
     case StageOptions::Upper::kTmpfs:
       return {};
     case StageOptions::Upper::kStore: {
-      STRATA_ASSIGN(upper_, MakeDirectory("upper"));
-      STRATA_ASSIGN(work_, MakeDirectory("work"));
+      STRATA_TRY(TakeScratch());
+      upper_ = scratch_.path() + "/upper";
+      work_ = scratch_.path() + "/work";
       return {};
     }
     case StageOptions::Upper::kDirectory: {
@@ -157,13 +158,16 @@ std::vector<int> Stage::Held() const {
   return held;
 }
 
-Result<std::string> Stage::MakeDirectory(const std::string& name) {
+Result<void> Stage::TakeScratch() {
   if (!scratch_.valid()) {
-    STRATA_ASSIGN(scratch_, TempDir::Create(store_->fd(), "stages/"));
+    STRATA_ASSIGN(scratch_, Scratch::Take(store_->fd()));
   }
-  int rc = sys::MkdirAt(scratch_.fd(), name.c_str(), 0755);
-  if (rc < 0) return FailSys(-rc, "mkdir", fmt::format("{}/{}", scratch_.name(), name));
-  return fmt::format("{}/{}", scratch_.name(), name);
+  return {};
+}
+
+Result<std::string> Stage::MakeDirectory(const std::string& name) {
+  STRATA_TRY(TakeScratch());
+  return scratch_.MakeDirectory(name);
 }
 
 Result<void> Stage::OpenManifests() {
@@ -202,10 +206,10 @@ Result<PendingLayer> Stage::TakeForCapture(const std::string& directory) {
 Result<void> Stage::KeepAsWorkspace(const std::string& name) {
   // As after any other unclean end: the next run finds the mark and the boot id.
   STRATA_TRY(ReplaceFile(scratch_.fd(), "boot", BootId()));
-  int rc = sys::RenameAt2(store_->fd(), scratch_.name().c_str(), store_->fd(),
+  int rc = sys::RenameAt2(store_->fd(), scratch_.path().c_str(), store_->fd(),
                           ("workspaces/" + name).c_str(), RENAME_NOREPLACE);
-  if (rc < 0) return FailSys(-rc, "rename", scratch_.name());
-  static_cast<void>(scratch_.Release());
+  if (rc < 0) return FailSys(-rc, "rename", scratch_.path());
+  scratch_.Release();
   return {};
 }
 

@@ -18,6 +18,7 @@
 #include "base/temp_dir.h"
 #include "cache/store.h"
 #include "stager/lower_chain.h"
+#include "stager/scratch.h"
 #include "stager/skeleton.h"
 
 namespace strata {
@@ -75,6 +76,7 @@ class Stage {
   Result<void> MakeUpper(const StageOptions& options);
   Result<void> OpenWorkspace(const std::string& name);
   Result<void> OpenManifests();
+  Result<void> TakeScratch();
 
   const Store* store_;
   std::vector<LayerId> layers_;
@@ -83,7 +85,7 @@ class Stage {
   std::vector<std::string> lowers_;
   std::string upper_;
   std::string work_;
-  TempDir scratch_;        // in the store; made when something needs it
+  Scratch scratch_;        // taken when something needs it
   UniqueFd elsewhere_fd_;  // kDirectory: the directory that holds ...
   TempDir elsewhere_;      // ... upper and work
   FileLock workspace_;

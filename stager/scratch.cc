@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stager/scratch.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/remove_tree.h"
+#include "base/sys.h"
+#include "cache/manifest.h"
+
+namespace strata {
+namespace {
+
+constexpr mode_t kClean = 0500;
+constexpr mode_t kInUse = 0700;
+constexpr int kMostScratches = 100000;
+
+Result<void> MakeUpperAndWork(int fd) {
+  STRATA_TRY(sys::Check(sys::MkdirAt(fd, "upper", 0755), "mkdir", "upper"));
+  STRATA_TRY(sys::Check(sys::MkdirAt(fd, "work", 0755), "mkdir", "work"));
+  // overlayfs shows the upper's own metadata for /.
+  timespec times[2] = {{kRootMtime, 0}, {kRootMtime, 0}};
+  if (::fchmodat(fd, "upper", 0755, 0) != 0 || ::utimensat(fd, "upper", times, 0) != 0) {
+    return FailSys(errno, "utimensat", "upper");
+  }
+  return {};
+}
+
+bool IsEmpty(int fd) noexcept {
+  alignas(dirent64) char buffer[1024];
+  for (;;) {
+    int64_t size = sys::GetDents(fd, buffer, sizeof buffer);
+    if (size <= 0) return size == 0;
+    for (int64_t at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
+      bool dots = entry->d_name[0] == '.' &&
+                  (entry->d_name[1] == '\0' ||
+                   (entry->d_name[1] == '.' && entry->d_name[2] == '\0'));
+      if (!dots) return false;
+      at += entry->d_reclen;
+    }
+  }
+}
+
+// As it was made: nothing in it, and nobody has changed the root's mode, time or attributes.
+bool IsUntouched(int fd, const char* upper_name) noexcept {
+  int upper = sys::OpenAt(fd, upper_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (upper < 0) return false;
+  struct stat st;
+  bool untouched = ::fstat(upper, &st) == 0 && (st.st_mode & 07777) == 0755 &&
+                   st.st_mtim.tv_sec == kRootMtime && st.st_mtim.tv_nsec == 0 &&
+                   ::flistxattr(upper, nullptr, 0) == 0 && IsEmpty(upper);
+  ::close(upper);
+  return untouched;
+}
+
+// What a volatile mount leaves in the work directory, and what keeps the next one from using it. The
+// directories have mode 0000.
+bool RemoveVolatileMark(int fd) noexcept {
+  auto remove = [&](const char* path, int flags, const char* parent) noexcept {
+    int rc = sys::UnlinkAt(fd, path, flags);
+    if (rc == -EACCES && ::fchmodat(fd, parent, 0700, 0) == 0) rc = sys::UnlinkAt(fd, path, flags);
+    return rc == 0 || rc == -ENOENT;
+  };
+  for (const char* path : {"work/work", "work/work/incompat", "work/work/incompat/volatile"}) {
+    if (::geteuid() != 0) static_cast<void>(::fchmodat(fd, path, 0700, 0) == 0);
+  }
+  return remove("work/work/incompat/volatile/dirty", 0, "work/work/incompat/volatile") &&
+         remove("work/work/incompat/volatile", AT_REMOVEDIR, "work/work/incompat") &&
+         remove("work/work/incompat", AT_REMOVEDIR, "work/work");
+}
+
+}  // namespace
+
+Result<Scratch> Scratch::Take(int store_fd) {
+  Scratch scratch;
+  scratch.store_fd_ = store_fd;
+  for (int number = 0; number < kMostScratches; ++number) {
+    scratch.path_ = "stages/" + std::to_string(number);
+    auto lock = FileLock::OnDirectory(store_fd, scratch.path_, LockMode::kExclusive, LockWait::kFail);
+    if (!lock && lock.error().code() == Errc::kBusy) continue;
+    if (!lock && lock.error().sys_errno() == ENOENT) {
+      int rc = sys::MkdirAt(store_fd, scratch.path_.c_str(), kInUse);
+      if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", scratch.path_);
+      lock = FileLock::OnDirectory(store_fd, scratch.path_, LockMode::kExclusive, LockWait::kFail);
+      if (!lock) continue;  // somebody else was faster
+    }
+    if (!lock) return Unexpected(std::move(lock).error());
+    scratch.lock_ = std::move(*lock);
+    struct stat st;
+    if (::fstat(scratch.fd(), &st) != 0) return FailSys(errno, "fstat", scratch.path_);
+    if ((st.st_mode & 0777) == kClean) {
+      if (::fchmod(scratch.fd(), kInUse) != 0) return FailSys(errno, "fchmod", scratch.path_);
+      return scratch;
+    }
+    if (!IsEmpty(scratch.fd())) {  // a leftover
+      STRATA_TRY(RemoveTree(store_fd, scratch.path_));
+      --number;
+      continue;
+    }
+    STRATA_TRY(MakeUpperAndWork(scratch.fd()));
+    return scratch;
+  }
+  return Fail(Errc::kBusy, "more than {} stages at once", kMostScratches);
+}
+
+Scratch::Scratch(Scratch&& other) noexcept
+    : store_fd_(std::exchange(other.store_fd_, -1)),
+      path_(std::move(other.path_)),
+      lock_(std::move(other.lock_)),
+      reusable_(other.reusable_) {}
+
+Scratch& Scratch::operator=(Scratch&& other) noexcept {
+  std::swap(store_fd_, other.store_fd_);
+  std::swap(path_, other.path_);
+  std::swap(lock_, other.lock_);
+  std::swap(reusable_, other.reusable_);
+  return *this;
+}
+
+Scratch::~Scratch() {
+  if (!valid() || store_fd_ < 0) return;
+  // What cannot be removed now is left unlocked, for the next owner.
+  if (!LeaveClean()) static_cast<void>(RemoveTree(store_fd_, path_));
+}
+
+bool Scratch::LeaveClean() noexcept {
+  return reusable_ && IsUntouched(fd(), "upper") && RemoveVolatileMark(fd()) &&
+         ::fchmod(fd(), kClean) == 0;
+}
+
+Result<std::string> Scratch::MakeDirectory(const std::string& name) {
+  reusable_ = false;
+  int rc = sys::MkdirAt(fd(), name.c_str(), 0755);
+  if (rc < 0) return FailSys(-rc, "mkdir", fmt::format("{}/{}", path_, name));
+  return fmt::format("{}/{}", path_, name);
+}
+
+void Scratch::Release() {
+  store_fd_ = -1;
+  lock_ = FileLock();
+}
+
+}  // namespace strata

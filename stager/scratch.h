@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scratch: the upper and work directories of a throw-away root, in the store's stages/.
+//
+// Making and removing them costs a tenth of a short run on ext4, so one that is as good as new
+// afterwards is left for the next run: a numbered directory, `stages/0`, with mode 0500 while it is clean and
+// nobody uses it, 0700 from the moment somebody does. Whoever holds the lock on it owns it; one that is
+// neither clean nor locked was left by a killed process and is emptied by the next owner.
+//
+// Not thread-safe. The store's descriptor must outlive it.
+#pragma once
+
+#include <string>
+
+#include "base/file_lock.h"
+#include "base/result.h"
+
+namespace strata {
+
+class Scratch {
+ public:
+  // With upper/ (0755, the mtime that every root has) and work/, both empty.
+  static Result<Scratch> Take(int store_fd);
+  Scratch() = default;
+  Scratch(Scratch&& other) noexcept;
+  Scratch& operator=(Scratch&& other) noexcept;
+  // Left for the next run if nothing was written, else removed. Nothing may have it mounted any more.
+  ~Scratch();
+
+  bool valid() const { return lock_.held(); }
+  int fd() const { return lock_.fd(); }             // holds the lock
+  const std::string& path() const { return path_; }  // relative to the store
+  Result<std::string> MakeDirectory(const std::string& name);  // returns its path, as path()
+  // It was renamed away as a whole: no longer ours.
+  void Release();
+
+ private:
+  bool LeaveClean() noexcept;
+
+  int store_fd_ = -1;
+  std::string path_;
+  FileLock lock_;
+  bool reusable_ = true;  // nothing but upper and work was made
+};
+
+}  // namespace strata
