@@ -98,7 +98,6 @@ int SetUpNetwork(const ChildPlan& plan, ChildFailure* failure) noexcept {
 }
 
 int SetLimits(const ChildPlan& plan, ChildFailure* failure) noexcept {
-  ::umask(022);
   rlimit none{0, 0};
   rlimit processes{32768, 32768};
   if (::setrlimit(RLIMIT_CORE, &none) != 0) {
@@ -240,6 +239,7 @@ void RunPid1(const ChildPlan& plan) noexcept {
   };
 
   require(DieWithParent(plan, &record.failure));  // kClone
+  ::umask(022);
   if (plan.own_session) sys::SetSid();
   require(MapIds(plan, &record.failure));
   int root_fd = require(MountRoot(plan, &record.failure));

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cache/manifest.h"
 #include "sandbox/child_plan.h"
 
 namespace strata {
@@ -154,6 +155,10 @@ int MountRoot(const ChildPlan& plan, ChildFailure* failure) noexcept {
     for (const char* path : {plan.overlay.upper, plan.overlay.work}) {
       rc = sys::MkdirAt(AT_FDCWD, path, 0755);
       if (rc < 0) return Fail(failure, rc, "mkdir", path);
+    }
+    const timespec times[2] = {{kRootMtime, 0}, {kRootMtime, 0}};
+    if (::utimensat(AT_FDCWD, plan.overlay.upper, times, 0) != 0) {
+      return Fail(failure, -errno, "utimensat", plan.overlay.upper);
     }
   }
   return MountOverlay(plan.overlay, plan.attach_at, failure);

@@ -20,17 +20,6 @@ constexpr mode_t kClean = 0500;
 constexpr mode_t kInUse = 0700;
 constexpr int kMostScratches = 100000;
 
-Result<void> MakeUpperAndWork(int fd) {
-  STRATA_TRY(sys::Check(sys::MkdirAt(fd, "upper", 0755), "mkdir", "upper"));
-  STRATA_TRY(sys::Check(sys::MkdirAt(fd, "work", 0755), "mkdir", "work"));
-  // overlayfs shows the upper's own metadata for /.
-  timespec times[2] = {{kRootMtime, 0}, {kRootMtime, 0}};
-  if (::fchmodat(fd, "upper", 0755, 0) != 0 || ::utimensat(fd, "upper", times, 0) != 0) {
-    return FailSys(errno, "utimensat", "upper");
-  }
-  return {};
-}
-
 bool IsEmpty(int fd) noexcept {
   alignas(dirent64) char buffer[1024];
   for (;;) {
@@ -76,6 +65,18 @@ bool RemoveVolatileMark(int fd) noexcept {
 }
 
 }  // namespace
+
+Result<void> MakeUpperAndWork(int dir_fd) {
+  int rc = sys::MkdirAt(dir_fd, "work", 0755);
+  if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", "work");
+  STRATA_TRY(sys::Check(sys::MkdirAt(dir_fd, "upper", 0755), "mkdir", "upper"));
+  // overlayfs shows the upper's own metadata for /.
+  timespec times[2] = {{kRootMtime, 0}, {kRootMtime, 0}};
+  if (::fchmodat(dir_fd, "upper", 0755, 0) != 0 || ::utimensat(dir_fd, "upper", times, 0) != 0) {
+    return FailSys(errno, "utimensat", "upper");
+  }
+  return {};
+}
 
 Result<Scratch> Scratch::Take(int store_fd) {
   Scratch scratch;

@@ -17,6 +17,9 @@
 
 namespace strata {
 
+// Makes work/ (there may be one) and then upper/, with the mode and the mtime that every root has.
+Result<void> MakeUpperAndWork(int dir_fd);
+
 class Scratch {
  public:
   // With upper/ (0755, the mtime that every root has) and work/, both empty.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/copy_tree.h"
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
@@ -35,7 +36,7 @@ std::string BootId() {
 
 // The directory whose sync volatile mounts leave out marks itself in the work directory, and may not
 // be mounted again while the mark is there.
-constexpr char kVolatileMark[] = "work/incompat/volatile";
+constexpr char kVolatileMark[] = "work/work/incompat";
 
 }  // namespace
 
@@ -93,9 +94,7 @@ Result<void> Stage::MakeUpper(const StageOptions& options) {
       STRATA_ASSIGN(elsewhere_fd_,
                     OpenAt(AT_FDCWD, options.directory, O_RDONLY | O_DIRECTORY));
       STRATA_ASSIGN(elsewhere_, TempDir::Create(elsewhere_fd_.get(), "strata-"));
-      for (const char* name : {"upper", "work"}) {
-        STRATA_TRY(sys::Check(sys::MkdirAt(elsewhere_.fd(), name, 0755), "mkdir", name));
-      }
+      STRATA_TRY(MakeUpperAndWork(elsewhere_.fd()));
       upper_ = fmt::format("{}/{}/upper", options.directory, elsewhere_.name());
       work_ = fmt::format("{}/{}/work", options.directory, elsewhere_.name());
       return {};
@@ -117,11 +116,13 @@ Result<void> Stage::OpenWorkspace(const std::string& name) {
       FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
   if (!lock) return Unexpected(std::move(lock).error().Wrap(fmt::format("workspace {}", name)));
   workspace_ = std::move(*lock);
-  for (const char* part : {"upper", "work"}) {
-    STRATA_TRY(MakeDirs(workspace_.fd(), part, 0755));
+  struct stat st;
+  if (sys::FstatAt(workspace_.fd(), "upper", &st) == -ENOENT) {
+    STRATA_TRY(MakeUpperAndWork(workspace_.fd()));
   }
   const std::string boot = BootId();
-  struct stat st;
+  // The kernel makes it with mode 0000.
+  static_cast<void>(::fchmodat(workspace_.fd(), "work/work", 0700, 0) == 0);
   if (sys::FstatAt(workspace_.fd(), kVolatileMark, &st) == 0) {
     // The last run did not end cleanly. While the machine stayed up nothing is lost by that.
     auto last_boot = ReadFile(workspace_.fd(), "boot", 64);
@@ -145,7 +146,7 @@ Result<void> Stage::OpenWorkspace(const std::string& name) {
 Result<void> Stage::EndWorkspace() {
   if (!workspace_.held()) return {};
   STRATA_ASSIGN(UniqueFd work, OpenAt(workspace_.fd(), "work", O_RDONLY | O_DIRECTORY));
-  return RemoveTree(work.get(), "incompat");
+  return RemoveTree(work.get(), "work");  // the kernel makes it anew at each mount
 }
 
 std::vector<int> Stage::Held() const {
@@ -197,9 +198,16 @@ Result<const LowerChain*> Stage::Chain() {
 }
 
 Result<PendingLayer> Stage::TakeForCapture(const std::string& directory) {
-  STRATA_ASSIGN(PendingLayer pending, store_->NewLayer(false));
-  int rc = sys::RenameAt2(store_->fd(), directory.c_str(), pending.dir_fd(), "tree");
-  if (rc < 0) return FailSys(-rc, "rename", directory);
+  if (!workspace_.held()) {
+    STRATA_ASSIGN(PendingLayer pending, store_->NewLayer(false));
+    int rc = sys::RenameAt2(store_->fd(), directory.c_str(), pending.dir_fd(), "tree");
+    if (rc == 0) return pending;
+    if (rc != -EXDEV) return FailSys(-rc, "rename", directory);
+  }
+  // A workspace keeps what it has; a scratch elsewhere is on another file system.
+  STRATA_ASSIGN(PendingLayer pending, store_->NewLayer());
+  std::string from = directory.front() == '/' ? directory : store_->path() + "/" + directory;
+  STRATA_TRY(CopyTree(from, fmt::format("{}/{}/tree", store_->path(), pending.dir().name())));
   return pending;
 }
 
