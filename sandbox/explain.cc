@@ -43,6 +43,11 @@ std::string InterpreterOf(const char* head, size_t size) {
   return {};
 }
 
+// What overlayfs answers for an upper on overlayfs, NFS, FUSE and their like.
+bool IsAboutUpper(int sys_errno) {
+  return sys_errno == EINVAL || sys_errno == EOPNOTSUPP || sys_errno == EPERM;
+}
+
 }  // namespace
 
 std::string UserNamespaceHint() {
@@ -95,10 +100,11 @@ Error ExplainSetup(const ChildRecord& record, const SandboxSpec& spec) {
   if (call == "chdir" && argument == spec.directory) {
     return std::move(error).Hint("--chdir names a directory of the sandbox");
   }
-  if (call.substr(0, 13) == "mount overlay" && sys_errno == EINVAL && !spec.root.upper.empty()) {
-    return std::move(error).Hint(
-        "can the file system of the scratch directory carry an overlay's upper? "
-        "Try --scratch tmpfs; `strata doctor` says more");
+  if (call.substr(0, 13) == "mount overlay" && IsAboutUpper(sys_errno) &&
+      !spec.root.upper.empty()) {
+    return Error(Errc::kUnsupported, error.message())
+        .Hint("can the file system of the scratch directory carry an overlay's upper? "
+              "Try --scratch tmpfs; `strata doctor` says more");
   }
   if (call == "mount proc on" && sys_errno == EPERM) {
     return std::move(error).Hint(

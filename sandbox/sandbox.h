@@ -121,7 +121,8 @@ struct SandboxResult {
   int ShellCode() const;
 };
 
-// An error means that nothing was run.
+// An error means that nothing was run; one of code kUnsupported, that the file system of the upper cannot
+// carry one, as far as the kernel lets that be told.
 Result<SandboxResult> RunSandbox(const SandboxSpec& spec);
 
 // The capabilities of design section 6, as a mask.

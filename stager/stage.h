@@ -62,8 +62,9 @@ class Stage {
   // What the root shows without its upper, skeleton included. Opens the manifests at the first call.
   Result<const LowerChain*> Chain();
 
-  // After the sandbox has ended: moves a directory of this stage (upper(), or one of MakeDirectory)
-  // to where a capture wants it. Needs Upper::kStore.
+  // After the sandbox has ended: a directory of this stage (upper(), or one of MakeDirectory) where a
+  // capture wants it. Moved there by rename; copied out of a workspace, which keeps it, and from another
+  // file system. Not with Upper::kTmpfs.
   Result<PendingLayer> TakeForCapture(const std::string& directory);
   // After the sandbox has ended: keeps upper and work as the workspace `name`. Needs Upper::kStore.
   Result<void> KeepAsWorkspace(const std::string& name);

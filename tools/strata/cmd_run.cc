@@ -35,7 +35,7 @@ Result<int> Run(Context& context, const ParsedArgs& args) {
         Error(Errc::kInvalid, "no command given").Hint("strata run LAYER... -- COMMAND [ARG...]"));
   }
   RunSession session(context, request);
-  STRATA_TRY(session.Stage());
+  STRATA_TRY(session.Prepare());
   sigset_t signals =
       SignalSet({SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH, SIGTSTP});
   STRATA_ASSIGN(UniqueFd signal_fd, ReceiveSignals(signals, signals));
@@ -46,7 +46,7 @@ Result<int> Run(Context& context, const ParsedArgs& args) {
 Result<int> Shell(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(RunRequest request, ParseRunRequest(args));
   RunSession session(context, request);
-  STRATA_TRY(session.Stage());
+  STRATA_TRY(session.Prepare());
   STRATA_ASSIGN(std::string shell, session.FindShell());
   // The shell shares our terminal and session, so that job control works: what is typed there
   // (Ctrl-C, Ctrl-Z) reaches its foreground job from the kernel and is none of our business.

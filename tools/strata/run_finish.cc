@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
 #include "tools/strata/json.h"
+#include "tools/strata/progress.h"
 #include "tools/strata/run_session.h"
 
 namespace strata {
@@ -68,8 +69,11 @@ Result<int> RunSession::Finish() {
 }
 
 Result<void> RunSession::Capture() {
+  Progress progress;
+  ProgressLine line("capture " + request_.capture, progress, context_.quiet);
   CaptureOptions options;
   options.mtime = request_.mtime;
+  options.progress = &progress;
   if (!output_.empty()) {
     STRATA_ASSIGN(PendingLayer pending, stage_->TakeForCapture(output_));
     STRATA_ASSIGN(captured_, CaptureDirectory(*store_, std::move(pending), options));

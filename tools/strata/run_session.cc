@@ -33,7 +33,7 @@ std::string RealPath(const std::string& path) {
 
 }  // namespace
 
-Result<void> RunSession::Stage() {
+Result<void> RunSession::Prepare() {
   start_ns_ = MonotonicNs();
   STRATA_ASSIGN(store_, context_.OpenStore());
   for (const std::string& name : request_.layers) {
@@ -43,20 +43,48 @@ Result<void> RunSession::Stage() {
   if (request_.seccomp == RunRequest::Seccomp::kFile) {
     STRATA_ASSIGN_WITH(filter_, LoadFilterFile(request_.seccomp_file), "--seccomp");
   }
-  StageOptions options;
-  STRATA_TRY(PlanMounts(&options.mount_points));
+  STRATA_TRY(PlanMounts(&stage_options_.mount_points));
   using Upper = StageOptions::Upper;
-  options.upper = request_.read_only                    ? Upper::kNone
-                  : !request_.workspace.empty()         ? Upper::kWorkspace
-                  : request_.scratch_tmpfs              ? Upper::kTmpfs
-                  : !request_.scratch_directory.empty() ? Upper::kDirectory
-                                                        : Upper::kStore;
-  options.workspace = request_.workspace;
-  options.directory = request_.scratch_directory;
-  STRATA_ASSIGN_WITH(stage_, strata::Stage::Prepare(*store_, layers_, options), "stage");
-  STRATA_TRY(FillMountSources());
+  stage_options_.upper = request_.read_only                    ? Upper::kNone
+                         : !request_.workspace.empty()         ? Upper::kWorkspace
+                         : request_.scratch_tmpfs              ? Upper::kTmpfs
+                         : !request_.scratch_directory.empty() ? Upper::kDirectory
+                                                               : Upper::kStore;
+  stage_options_.workspace = request_.workspace;
+  stage_options_.directory = request_.scratch_directory;
+  STRATA_TRY(MakeStage());
   staged_ns_ = MonotonicNs();
   return {};
+}
+
+Result<void> RunSession::MakeStage() {
+  stage_.reset();
+  STRATA_ASSIGN_WITH(stage_, Stage::Prepare(*store_, layers_, stage_options_), "stage");
+  return FillMountSources();
+}
+
+bool RunSession::NextScratch() {
+  using Upper = StageOptions::Upper;
+  // A capture of all changes can do with a directory anywhere, but not with a tmpfs that is gone.
+  bool captures_upper = !request_.capture.empty() && request_.output_target.empty();
+  if (stage_options_.upper == Upper::kStore) {
+    for (const char* variable : {"XDG_RUNTIME_DIR", "TMPDIR"}) {
+      const char* directory = std::getenv(variable);
+      if (directory != nullptr && *directory == '/') {
+        other_scratches_.insert(other_scratches_.begin(), directory);
+      }
+    }
+  } else if (stage_options_.upper != Upper::kDirectory || !request_.scratch_directory.empty()) {
+    return false;  // asked for by name
+  }
+  if (!other_scratches_.empty()) {
+    stage_options_.upper = Upper::kDirectory;
+    stage_options_.directory = other_scratches_.back();
+    other_scratches_.pop_back();
+    return true;
+  }
+  stage_options_.upper = Upper::kTmpfs;
+  return !captures_upper;
 }
 
 // Which mount points the skeleton must have. Those below a tmpfs of ours are made there, by the
@@ -73,6 +101,7 @@ Result<void> RunSession::PlanMounts(std::vector<MountPoint>* points) {
         in_memory_.push_back(mount.target);
         break;
       case Kind::kOutput:
+        output_mount_ = mounts_.size();
         AddMount({.target = mount.target}, true, points);  // its source comes with the stage
         break;
       case Kind::kCache:
@@ -159,7 +188,7 @@ Result<void> RunSession::FillMountSources() {
       int number = copy_on_write++;
       STRATA_ASSIGN(mount.upper, stage_->MakeDirectory(fmt::format("cow-{}-upper", number)));
       STRATA_ASSIGN(mount.work, stage_->MakeDirectory(fmt::format("cow-{}-work", number)));
-    } else if (mount.kind == SandboxMount::Kind::kBind && mount.source.empty()) {
+    } else if (output_mount_ && &mount == &mounts_[*output_mount_]) {
       STRATA_ASSIGN(output_, stage_->MakeDirectory("output"));
       mount.source = output_;
     }
@@ -177,17 +206,18 @@ Result<std::string> RunSession::FindShell() {
                         .Hint("add a layer with /bin/sh"));
 }
 
-Result<void> RunSession::Run(std::vector<std::string> argv, bool own_session, int signal_fd) {
-  argv_ = std::move(argv);
+SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) const {
+  using Upper = StageOptions::Upper;
   SandboxSpec spec;
   spec.root.directory = store_->path();
   spec.root.attach_at = "mnt";
   spec.root.lowers = stage_->lowers();
   spec.root.upper = stage_->upper();
   spec.root.work = stage_->work();
-  spec.root.tmpfs_upper = request_.scratch_tmpfs;
+  spec.root.tmpfs_upper = stage_options_.upper == Upper::kTmpfs;
   spec.root.tmpfs_size = request_.scratch_size;
-  spec.root.uniform_inodes = request_.scratch_tmpfs || !request_.scratch_directory.empty();
+  spec.root.uniform_inodes =
+      stage_options_.upper == Upper::kTmpfs || stage_options_.upper == Upper::kDirectory;
   spec.mounts = mounts_;
   spec.argv = argv_;
   spec.env = request_.env;
@@ -197,16 +227,11 @@ Result<void> RunSession::Run(std::vector<std::string> argv, bool own_session, in
   spec.gid = request_.gid;
   spec.network = request_.network;
   spec.nested_userns = request_.nested_userns;
-  switch (request_.seccomp) {
-    case RunRequest::Seccomp::kBuild:
-      spec.seccomp = BuildFilter(request_.chown, request_.nested_userns ? NestedUserns::kAllowed
-                                                                        : NestedUserns::kDenied);
-      break;
-    case RunRequest::Seccomp::kFile:
-      spec.seccomp = View(filter_);
-      break;
-    case RunRequest::Seccomp::kNone:
-      break;
+  if (request_.seccomp == RunRequest::Seccomp::kBuild) {
+    spec.seccomp = BuildFilter(request_.chown, request_.nested_userns ? NestedUserns::kAllowed
+                                                                      : NestedUserns::kDenied);
+  } else if (request_.seccomp == RunRequest::Seccomp::kFile) {
+    spec.seccomp = View(filter_);
   }
   spec.capabilities = request_.capabilities;
   spec.own_session = own_session;
@@ -215,7 +240,18 @@ Result<void> RunSession::Run(std::vector<std::string> argv, bool own_session, in
   spec.held = stage_->Held();
   for (const FileLock& lock : cache_locks_) spec.held.push_back(lock.fd());
   spec.signal_fd = signal_fd;
-  STRATA_ASSIGN(result_, RunSandbox(spec));
+  return spec;
+}
+
+Result<void> RunSession::Run(std::vector<std::string> argv, bool own_session, int signal_fd) {
+  argv_ = std::move(argv);
+  Result<SandboxResult> result = RunSandbox(MakeSpec(signal_fd, own_session));
+  while (!result && result.error().code() == Errc::kUnsupported && NextScratch()) {
+    STRATA_TRY(MakeStage());
+    result = RunSandbox(MakeSpec(signal_fd, own_session));
+  }
+  if (!result) return Unexpected(std::move(result).error());
+  result_ = std::move(*result);
   ran_ns_ = MonotonicNs();
   return {};
 }

@@ -23,7 +23,7 @@ class RunSession {
   RunSession(Context& context, const RunRequest& request) : context_(context), request_(request) {}
 
   // Layers looked up and leased, mounts planned, scratch made.
-  Result<void> Stage();
+  Result<void> Prepare();
   // For a shell: the best one that the layers have.
   Result<std::string> FindShell();
   // Runs `argv` until everything in the sandbox has ended.
@@ -36,7 +36,11 @@ class RunSession {
   void AddMount(SandboxMount mount, bool directory, std::vector<MountPoint>* points);
   Result<void> PlanBind(const RunRequest::Mount& mount, std::vector<MountPoint>* points);
   Result<void> PlanHostNetworkFiles(std::vector<MountPoint>* points);
+  Result<void> MakeStage();
   Result<void> FillMountSources();
+  SandboxSpec MakeSpec(int signal_fd, bool own_session) const;
+  // The next place for the scratch, when the file system of this one cannot carry an upper.
+  bool NextScratch();
   Result<void> LockCache(const std::string& name);
   Result<void> Capture();
   Result<void> DeliverOutput();
@@ -47,12 +51,15 @@ class RunSession {
   const RunRequest& request_;
   const Store* store_ = nullptr;
   std::vector<LayerId> layers_;
+  StageOptions stage_options_;
+  std::vector<std::string> other_scratches_;  // to try, the last one first
   std::vector<SandboxMount> mounts_;
   std::vector<std::string> in_memory_ = {"/tmp", "/dev"};  // where mount points can be made
   std::vector<FileLock> cache_locks_;
   std::vector<sock_filter> filter_;
-  std::string output_;  // relative to the store
-  std::optional<strata::Stage> stage_;
+  std::optional<size_t> output_mount_;  // in mounts_
+  std::string output_;                  // its source, relative to the store
+  std::optional<Stage> stage_;
   std::vector<std::string> argv_;
   SandboxResult result_;
   std::optional<CaptureResult> captured_;
