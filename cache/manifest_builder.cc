@@ -1,23 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstring>
-#include <deque>
+#include <memory>
 
 #include "cache/manifest.h"
 #include "cache/manifest_layout.h"
 
 namespace strata {
 
+namespace {
+
+// Grows without moving what it holds, in pieces large enough to cost the allocator nothing.
+template <typename T>
+class StableVector {
+ public:
+  T& operator[](size_t i) { return pieces_[i / kPiece][i % kPiece]; }
+  const T& operator[](size_t i) const { return pieces_[i / kPiece][i % kPiece]; }
+  size_t size() const { return size_; }
+  T& Append() {
+    if (size_ == pieces_.size() * kPiece) pieces_.push_back(std::make_unique<T[]>(kPiece));
+    return (*this)[size_++];
+  }
+
+ private:
+  static constexpr size_t kPiece = 256;
+  std::vector<std::unique_ptr<T[]>> pieces_;
+  size_t size_ = 0;
+};
+
+}  // namespace
+
 struct ManifestBuilder::State {
   struct NodeRecord {
-    Node parent;
-    size_t name_offset;
-    uint16_t name_size;
+    Node parent = 0;
+    uint16_t name_size = 0;
+    size_t name_offset = 0;
     bool removed = false;
     uint32_t child_count = 0;
     Data data;
   };
-  std::deque<NodeRecord> nodes;  // a deque: Data must not move, see the header
+  StableVector<NodeRecord> nodes;  // Data must not move, see the header
   std::string names;
   // Open addressing over (parent, name) -> node; kNoEntry is an empty slot. Removed nodes stay in
   // the table, and are skipped.
@@ -44,7 +66,7 @@ struct ManifestBuilder::State {
 };
 
 ManifestBuilder::ManifestBuilder() : state_(std::make_unique<State>()) {
-  state_->nodes.push_back({.parent = 0, .name_offset = 0, .name_size = 0});
+  state_->nodes.Append();
 }
 ManifestBuilder::~ManifestBuilder() = default;
 ManifestBuilder::ManifestBuilder(ManifestBuilder&&) noexcept = default;
@@ -65,9 +87,10 @@ ManifestBuilder::Node ManifestBuilder::Add(Node parent, std::string_view name) {
   State& s = *state_;
   if (s.nodes.size() * 2 > s.table.size()) s.Grow();
   Node node = static_cast<Node>(s.nodes.size());
-  s.nodes.push_back({.parent = parent,
-                     .name_offset = s.names.size(),
-                     .name_size = static_cast<uint16_t>(name.size())});
+  State::NodeRecord& record = s.nodes.Append();
+  record.parent = parent;
+  record.name_offset = s.names.size();
+  record.name_size = static_cast<uint16_t>(name.size());
   s.names += name;
   s.Insert(node);
   ++s.nodes[parent].child_count;
