@@ -269,7 +269,14 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
   if (spec.network == Network::kNone) flags |= CLONE_NEWNET;
   const int64_t start_ns = MonotonicNs();
   int pid_fd = -1;
+  // A timeout during the set-up stays pending in pid 1 until it can pass it on.
+  sigset_t timeout_signal;
+  sigset_t mask;
+  ::sigemptyset(&timeout_signal);
+  ::sigaddset(&timeout_signal, SIGPWR);
+  ::pthread_sigmask(SIG_BLOCK, &timeout_signal, &mask);
   const int64_t pid = sys::Clone(flags, &pid_fd);
+  if (pid != 0) ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   if (pid == 0) {
     // The parent's end: held open here it would hide the parent's death.
     ::close(lifeline.write.get());
