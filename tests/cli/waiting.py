@@ -52,6 +52,11 @@ def descendants(pid):
     return found
 
 
+def at_least(count, found):
+    """`found`, if it has that many; for `until`."""
+    return found if len(found) >= count else None
+
+
 def state(pid):
     """R, S, T, Z ...; empty for a process that is gone."""
     try:
