@@ -200,6 +200,14 @@ int WaitId(int id_type, int id, siginfo_t* info, int options, struct rusage* usa
       Retrying([&] { return ::syscall(SYS_waitid, id_type, id, info, options, usage); }));
 }
 
+int Unshare(int flags) noexcept {
+  return KernelInt([&] { return ::unshare(flags); });
+}
+
+int SetNs(int fd, int flags) noexcept {
+  return KernelInt([&] { return ::setns(fd, flags); });
+}
+
 int CapSet(uint64_t effective, uint64_t permitted, uint64_t inheritable) noexcept {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2];

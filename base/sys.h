@@ -89,6 +89,9 @@ int PidfdOpen(pid_t pid) noexcept;
 int PidfdSendSignal(int pid_fd, int signal) noexcept;
 // waitid with a rusage: glibc's wrapper has none. `id_type` is P_PID, P_PIDFD (5.4) or P_ALL.
 int WaitId(int id_type, int id, siginfo_t* info, int options, struct rusage* usage) noexcept;
+int Unshare(int flags) noexcept;
+// `fd`: a pidfd (Linux 5.8), with the namespaces to join as CLONE_NEW* flags.
+int SetNs(int fd, int flags) noexcept;
 int CapSet(uint64_t effective, uint64_t permitted, uint64_t inheritable) noexcept;
 int Prctl(int option, unsigned long arg2 = 0, unsigned long arg3 = 0, unsigned long arg4 = 0,
           unsigned long arg5 = 0) noexcept;

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pid 1 of a sandbox, from clone to the end: set everything up, start the command, reap, forward
+// pid 1 of a sandbox, from clone to the end: set everything up, let the command go, reap, forward
 // signals, report. No heap, no exceptions; failures go through the status pipe.
-#include <net/if.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,16 +23,15 @@ int64_t MonotonicNs() noexcept {
   return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
 }
 
+void SendRecord(const ChildPlan& plan, const ChildRecord& record) noexcept {
+  // PIPE_BUF: one write, whole or not at all. A parent that is gone has no use for it.
+  sys::Write(plan.status_fd, &record, sizeof record);
+}
+
 namespace {
 
 // Read by the signal handlers of pid 1.
 std::atomic<pid_t> g_command{0};
-
-[[noreturn]] void Finish(const ChildPlan& plan, const ChildRecord& record) noexcept {
-  // PIPE_BUF: one write, whole or not at all. A parent that is gone has no use for it.
-  sys::Write(plan.status_fd, &record, sizeof record);
-  sys::ExitNow(0);
-}
 
 int WriteFile(const char* path, const char* text, ChildFailure* failure) noexcept {
   int fd = sys::OpenAt(AT_FDCWD, path, O_WRONLY);
@@ -63,52 +58,20 @@ int DieWithParent(const ChildPlan& plan, ChildFailure* failure) noexcept {
   return 0;
 }
 
+int HideAndDieWithParent(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  int rc = sys::Prctl(PR_SET_DUMPABLE, 0);
+  if (rc < 0) {
+    failure->Set(-rc, "prctl", "PR_SET_DUMPABLE");
+    return rc;
+  }
+  return DieWithParent(plan, failure);
+}
+
 int MapIds(const ChildPlan& plan, ChildFailure* failure) noexcept {
   int rc = WriteFile("/proc/self/setgroups", "deny", failure);
   if (rc == 0) rc = WriteFile("/proc/self/uid_map", plan.uid_map, failure);
   if (rc == 0) rc = WriteFile("/proc/self/gid_map", plan.gid_map, failure);
   return rc;
-}
-
-int BringUpLoopback(ChildFailure* failure) noexcept {
-  int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) {
-    failure->Set(errno, "socket", "AF_INET");
-    return -failure->sys_errno;
-  }
-  ifreq request{};
-  std::memcpy(request.ifr_name, "lo", 3);
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  int rc = sys::Ioctl(fd, SIOCSIFFLAGS, &request);
-  ::close(fd);
-  if (rc < 0) failure->Set(-rc, "ioctl SIOCSIFFLAGS", "lo");
-  return rc;
-}
-
-int SetUpNetwork(const ChildPlan& plan, ChildFailure* failure) noexcept {
-  if (plan.private_network) {
-    int rc = BringUpLoopback(failure);
-    if (rc < 0) return rc;
-  }
-  if (::sethostname(plan.hostname, std::strlen(plan.hostname)) != 0) {
-    failure->Set(errno, "sethostname", plan.hostname);
-    return -failure->sys_errno;
-  }
-  return 0;
-}
-
-int SetLimits(const ChildPlan& plan, ChildFailure* failure) noexcept {
-  rlimit none{0, 0};
-  rlimit processes{32768, 32768};
-  if (::setrlimit(RLIMIT_CORE, &none) != 0) {
-    failure->Set(errno, "setrlimit", "RLIMIT_CORE");
-    return -failure->sys_errno;
-  }
-  // Where the pid namespace has no limit of its own. It counts the caller's other processes too, and
-  // the hard limit may already be lower: best effort.
-  if (!plan.namespaced_pid_max) ::setrlimit(RLIMIT_NPROC, &processes);
-  if (plan.open_files != nullptr) ::setrlimit(RLIMIT_NOFILE, plan.open_files);
-  return 0;
 }
 
 int EnterRoot(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept {
@@ -127,41 +90,7 @@ int EnterRoot(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
     failure->Set(-rc, "umount", "the old root");
     return rc;
   }
-  if (::chdir(plan.working_directory) != 0) {
-    failure->Set(errno, "chdir", plan.working_directory);
-    return -failure->sys_errno;
-  }
   return 0;
-}
-
-// What pid 1 and all that follow can never have again.
-int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept {
-  for (int cap = 0; cap < 64; ++cap) {
-    if ((plan.capabilities >> cap & 1) != 0) continue;
-    int rc = sys::Prctl(PR_CAPBSET_DROP, static_cast<unsigned long>(cap));
-    if (rc == -EINVAL) break;  // the kernel knows no more
-    if (rc < 0) {
-      failure->Set(-rc, "prctl", "PR_CAPBSET_DROP");
-      return rc;
-    }
-  }
-  int rc = sys::Prctl(PR_SET_NO_NEW_PRIVS, 1);
-  if (rc < 0) {
-    failure->Set(-rc, "prctl", "PR_SET_NO_NEW_PRIVS");
-    return rc;
-  }
-  rc = sys::CapSet(plan.capabilities, plan.capabilities, 0);
-  if (rc < 0) {
-    failure->Set(-rc, "capset", "");
-    return rc;
-  }
-  // A change of credentials clears the death signal and may make us dumpable; so these come last.
-  rc = sys::Prctl(PR_SET_DUMPABLE, 0);
-  if (rc < 0) {
-    failure->Set(-rc, "prctl", "PR_SET_DUMPABLE");
-    return rc;
-  }
-  return DieWithParent(plan, failure);
 }
 
 // Everything that was inherited, but the leases and the pipes.
@@ -223,51 +152,114 @@ void ReapUntil(pid_t command, ChildRecord* record) noexcept {
   }
 }
 
+// The command's process has made the network namespace; pid 1 goes there too, or else /proc/1/net
+// would show the host's.
+int JoinNetwork(const ChildPlan& plan, int command_fd, ChildFailure* failure) noexcept {
+  if (!plan.private_network) return 0;
+  int rc = sys::SetNs(command_fd, CLONE_NEWNET);
+  if (rc < 0) failure->Set(-rc, "setns", "the command's network namespace");
+  return rc;
+}
+
+// The process that becomes the command starts early: while pid 1 mounts, it makes the network
+// namespace and compiles the filter, which together take as long as the mounts.
+struct CommandProcess {
+  pid_t pid = 0;
+  int pid_fd = -1;
+  int ready_fd = -1;  // one byte, when the network is there; end of file when it failed
+  int go_fd = -1;     // one byte tells it that the root is there
+};
+
+int StartCommand(const ChildPlan& plan, CommandProcess* command, ChildFailure* failure) noexcept {
+  int ready[2];
+  int go[2];
+  int rc = sys::Pipe2(ready, 0);
+  if (rc == 0) rc = sys::Pipe2(go, 0);
+  if (rc < 0) {
+    failure->Set(-rc, "pipe2", "");
+    return rc;
+  }
+  int64_t pid = sys::Clone(0, &command->pid_fd);
+  if (pid == 0) RunCommand(plan, ready[1], go[0]);
+  ::close(ready[1]);
+  ::close(go[0]);
+  if (pid < 0) {
+    failure->Set(static_cast<int>(-pid), "clone", "the command's process");
+    return static_cast<int>(pid);
+  }
+  *command = {static_cast<pid_t>(pid), command->pid_fd, ready[0], go[1]};
+  return 0;
+}
+
 }  // namespace
 
+// What neither pid 1 nor the command can ever have again.
+int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  for (int cap = 0; cap < 64; ++cap) {
+    if ((plan.capabilities >> cap & 1) != 0) continue;
+    int rc = sys::Prctl(PR_CAPBSET_DROP, static_cast<unsigned long>(cap));
+    if (rc == -EINVAL) break;  // the kernel knows no more
+    if (rc < 0) {
+      failure->Set(-rc, "prctl", "PR_CAPBSET_DROP");
+      return rc;
+    }
+  }
+  int rc = sys::Prctl(PR_SET_NO_NEW_PRIVS, 1);
+  if (rc < 0) {
+    failure->Set(-rc, "prctl", "PR_SET_NO_NEW_PRIVS");
+    return rc;
+  }
+  rc = sys::CapSet(plan.capabilities, plan.capabilities, 0);
+  if (rc < 0) {
+    failure->Set(-rc, "capset", "");
+    return rc;
+  }
+  return 0;
+}
+
+
 void RunPid1(const ChildPlan& plan) noexcept {
-  static ChildRecord record;  // static: shared with the vforked command, and off the stack
+  static ChildRecord record;  // static: it is large
   size_t step = 0;
-  auto done = [&]() noexcept { record.step_end_ns[step++] = MonotonicNs(); };
   auto require = [&](int rc) noexcept {
     if (rc < 0) {
       record.kind = ChildRecord::kSetupFailed;
-      Finish(plan, record);
+      SendRecord(plan, record);
+      sys::ExitNow(0);
     }
-    done();
+    record.step_end_ns[step++] = MonotonicNs();
     return rc;
   };
+  ChildFailure* failure = &record.failure;
+  CommandProcess command;
 
-  require(DieWithParent(plan, &record.failure));  // kClone
+  require(DieWithParent(plan, failure));  // kClone
   ::umask(022);
-  if (plan.own_session) sys::SetSid();
-  require(MapIds(plan, &record.failure));
-  int root_fd = require(MountRoot(plan, &record.failure));
-  require(MountProc(plan, root_fd, &record.failure));
-  require(MountDev(plan, root_fd, &record.failure));
-  require(MountTmp(plan, root_fd, &record.failure));
-  require(MountExtras(plan, root_fd, &record.failure));
-  require(SetUpNetwork(plan, &record.failure));
-  require(SetLimits(plan, &record.failure));
-  require(EnterRoot(plan, root_fd, &record.failure));
-  require(DropPrivileges(plan, &record.failure));
+  require(MapIds(plan, failure));
+  require(StartCommand(plan, &command, failure));
+  sys::SetSid();  // what is typed at the terminal is none of pid 1's business
+  int root_fd = require(MountRoot(plan, failure));
+  require(MountProc(plan, root_fd, failure));
+  require(MountDev(plan, root_fd, failure));
+  require(MountTmp(plan, root_fd, failure));
+  require(MountExtras(plan, root_fd, failure));
+
+  char byte;
+  if (sys::Read(command.ready_fd, &byte, 1) != 1) sys::ExitNow(0);  // it has told the parent why
+  require(JoinNetwork(plan, command.pid_fd, failure));
+  require(EnterRoot(plan, root_fd, failure));
+  int rc = DropPrivileges(plan, failure);
+  // A change of credentials may clear the death signal and make us dumpable; so these come last.
+  require(rc < 0 ? rc : HideAndDieWithParent(plan, failure));
+  g_command.store(command.pid, std::memory_order_relaxed);
+  ForwardSignals();
+  sys::Write(command.go_fd, &byte, 1);
   CloseInherited(plan);
 
-  // vfork: the command borrows our memory until it is executed, so nothing is copied, and when vfork
-  // returns here, `record` says whether the exec failed.
-  pid_t command = ::vfork();
-  if (command == 0) ExecCommand(plan, &record);
-  if (command < 0) {
-    record.failure.Set(errno, "vfork", "");
-    require(-record.failure.sys_errno);
-  }
-  done();
-  if (record.kind != 0) Finish(plan, record);
-  g_command.store(command, std::memory_order_relaxed);
-  ForwardSignals();
-  ReapUntil(command, &record);
-  done();
-  Finish(plan, record);
+  ReapUntil(command.pid, &record);
+  record.step_end_ns[step++] = MonotonicNs();
+  SendRecord(plan, record);
+  sys::ExitNow(0);
 }
 
 }  // namespace strata

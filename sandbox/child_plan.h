@@ -52,6 +52,7 @@ struct ChildPlan {
   char shm_options[64];
   char tmp_options[64];
   sock_fprog filter;  // len 0: none
+  bool filter_is_foreign;  // not one of ours: nothing but exec may follow it
   uint64_t capabilities;
   const rlimit* open_files;  // null: as it is
   const int* kept;           // descriptors that pid 1 keeps, ascending; the status pipe is among them
@@ -80,8 +81,12 @@ static_assert(sizeof(ChildRecord) <= 4096, "must fit PIPE_BUF, to be written at 
 // pid 1 of the sandbox. Runs in the cloned child.
 [[noreturn]] void RunPid1(const ChildPlan& plan) noexcept;
 
-// The command: between vfork and exec. Never returns.
-[[noreturn]] void ExecCommand(const ChildPlan& plan, ChildRecord* record) noexcept;
+// The process that becomes the command; pid 1 forks it. `ready_fd`: gets a byte when the network
+// namespace is there. `go_fd`: gives one when the root is there.
+[[noreturn]] void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept;
+
+int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept;
+void SendRecord(const ChildPlan& plan, const ChildRecord& record) noexcept;
 
 // The mounts of the root, called by pid 1 in order. 0 or -errno with `failure` set.
 int MountRoot(const ChildPlan& plan, ChildFailure* failure) noexcept;  // the root's descriptor

@@ -72,21 +72,28 @@ int OpenInRoot(int root_fd, const char* path) noexcept {
   return fd;
 }
 
-// Makes a missing target, with its parents, below a fresh tmpfs: no links there.
+// Makes a missing target, with its parents. What is there already may be a layer's link, or the content of
+// a bind: each step is resolved inside the root, and only a single name is ever made in it.
 int MakeTarget(int root_fd, const ChildMount& mount) noexcept {
   char path[4096];
   size_t size = std::strlen(mount.target);
   if (size >= sizeof path) return -ENAMETOOLONG;
   std::memcpy(path, mount.target, size + 1);
-  for (char* slash = path + 1; (slash = std::strchr(slash, '/')) != nullptr; ++slash) {
-    *slash = '\0';
-    int rc = sys::MkdirAt(root_fd, path + 1, 0755);
-    if (rc < 0 && rc != -EEXIST) return rc;
+  int parent = OpenInRoot(root_fd, "/");
+  for (char* name = path + 1; parent >= 0;) {
+    char* slash = std::strchr(name, '/');
+    bool directory =
+        slash != nullptr || mount.make_target == SandboxMount::MakeTarget::kDirectory;
+    if (slash != nullptr) *slash = '\0';
+    int rc = directory ? sys::MkdirAt(parent, name, 0755)
+                       : sys::MknodAt(parent, name, S_IFREG | 0644, 0);
+    ::close(parent);
+    if (slash == nullptr || (rc < 0 && rc != -EEXIST)) return rc;
+    parent = OpenInRoot(root_fd, path);
     *slash = '/';
+    name = slash + 1;
   }
-  return mount.make_target == SandboxMount::MakeTarget::kDirectory
-             ? sys::MkdirAt(root_fd, path + 1, 0755)
-             : sys::MknodAt(root_fd, path + 1, S_IFREG | 0644, 0);
+  return parent;
 }
 
 // Puts the mount (or the tree of mounts) at `source` on the already opened `target_fd`.

@@ -164,6 +164,7 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
   std::snprintf(plan.tmp_options, sizeof plan.tmp_options, "mode=1777,size=%llu",
                 static_cast<unsigned long long>(memory / 4));
   if (spec.seccomp) plan.filter = spec.seccomp->Program();
+  plan.filter_is_foreign = spec.seccomp_is_foreign;
   plan.capabilities = spec.capabilities;
   plan.open_files = spec.open_files ? &*spec.open_files : nullptr;
   storage->kept = spec.held;
@@ -227,9 +228,9 @@ void FillSteps(const ChildRecord& record, int64_t start_ns, SandboxResult* resul
 }  // namespace
 
 const char* SandboxStepName(SandboxStep step) {
-  static constexpr const char* kNames[] = {"clone",  "ids",     "overlay", "proc",  "dev",
-                                           "tmp",    "mounts",  "network", "limits", "pivot",
-                                           "privileges", "spawn", "run",   "cleanup"};
+  static constexpr const char* kNames[] = {"clone", "ids",    "fork",    "overlay", "proc",
+                                           "dev",   "tmp",    "mounts",  "network", "pivot",
+                                           "privileges", "run",  "cleanup"};
   static_assert(std::size(kNames) == kSteps);
   return kNames[static_cast<size_t>(step)];
 }
@@ -266,7 +267,6 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
 
   uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
                    CLONE_NEWCGROUP;
-  if (spec.network == Network::kNone) flags |= CLONE_NEWNET;
   const int64_t start_ns = MonotonicNs();
   int pid_fd = -1;
   // A timeout during the set-up stays pending in pid 1 until it can pass it on.

@@ -8,9 +8,9 @@
 // the caller either: when the calling thread dies, however it dies, the kernel kills pid 1, and with it
 // everything in its pid namespace.
 //
-// What is set up, in this order (child.cc): ids, overlay, /proc, /dev, /tmp, the mounts asked for,
-// network, limits, pivot_root, capabilities; then the command is started. SandboxResult says how
-// long each step took.
+// What pid 1 sets up, in this order (child.cc): ids, overlay, /proc, /dev, /tmp, the mounts asked for,
+// pivot_root, capabilities. Meanwhile the process that becomes the command (command.cc) makes the network
+// namespace, sets limits and installs the filter. SandboxResult says how long each step took.
 //
 // A call may be made from any thread; calls are independent. The caller must not reap children that
 // are not its own (waitpid(-1)) meanwhile.
@@ -71,6 +71,7 @@ struct SandboxSpec {
   Network network = Network::kNone;
   bool nested_userns = false;
   std::optional<SeccompFilter> seccomp;  // none: no filter
+  bool seccomp_is_foreign = false;       // a filter of the user's, which may deny what BuildFilter's do not
   uint64_t capabilities = 0;             // the most that the command can have: a mask of 1 << CAP_*
   bool own_session = true;               // false: it shares the caller's terminal and session
   std::optional<rlimit> open_files;      // RLIMIT_NOFILE of the command; else the caller's
@@ -85,20 +86,19 @@ struct SandboxSpec {
 
 // In order of time. Each step's duration ends where the next one's starts.
 enum class SandboxStep {
-  kClone,     // until pid 1 runs
-  kIds,       // user namespace set up
-  kOverlay,   // root mounted
+  kClone,       // until pid 1 runs
+  kIds,         // user namespace set up
+  kFork,        // the command's process started: it makes the network and compiles the filter
+  kOverlay,     // root mounted
   kProc,
   kDev,
   kTmp,
-  kMounts,    // binds, tmpfs
-  kNetwork,   // loopback, host name
-  kLimits,
+  kMounts,      // binds, tmpfs; and until the network is there
+  kNetwork,     // pid 1 joins it
   kPivot,
   kPrivileges,
-  kSpawn,     // until the command is executed
-  kRun,       // until it ended
-  kCleanup,   // until every process and mount is gone
+  kRun,         // from the moment the command may go until it has ended
+  kCleanup,     // until every process and mount is gone
   kCount
 };
 const char* SandboxStepName(SandboxStep step);

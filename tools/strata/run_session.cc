@@ -232,6 +232,7 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) const {
                                                                       : NestedUserns::kDenied);
   } else if (request_.seccomp == RunRequest::Seccomp::kFile) {
     spec.seccomp = View(filter_);
+    spec.seccomp_is_foreign = true;
   }
   spec.capabilities = request_.capabilities;
   spec.own_session = own_session;

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The process that becomes the command. It shares nothing with pid 1 but the namespaces; what goes
+// wrong, it tells the parent itself.
+#include <linux/close_range.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "sandbox/child_plan.h"
+
+namespace strata {
+namespace {
+
+int BringUpLoopback(ChildFailure* failure) noexcept {
+  int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    failure->Set(errno, "socket", "AF_INET");
+    return -failure->sys_errno;
+  }
+  ifreq request{};
+  std::memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  int rc = sys::Ioctl(fd, SIOCSIFFLAGS, &request);
+  ::close(fd);
+  if (rc < 0) failure->Set(-rc, "ioctl SIOCSIFFLAGS", "lo");
+  return rc;
+}
+
+int SetUpNetwork(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  if (plan.private_network) {
+    int rc = sys::Unshare(CLONE_NEWNET);
+    if (rc < 0) {
+      failure->Set(-rc, "unshare", "the network namespace");
+      return rc;
+    }
+    rc = BringUpLoopback(failure);
+    if (rc < 0) return rc;
+  }
+  if (::sethostname(plan.hostname, std::strlen(plan.hostname)) != 0) {
+    failure->Set(errno, "sethostname", plan.hostname);
+    return -failure->sys_errno;
+  }
+  return 0;
+}
+
+int SetLimits(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  rlimit none{0, 0};
+  rlimit processes{32768, 32768};
+  if (::setrlimit(RLIMIT_CORE, &none) != 0) {
+    failure->Set(errno, "setrlimit", "RLIMIT_CORE");
+    return -failure->sys_errno;
+  }
+  // Where the pid namespace has no limit of its own. It counts the caller's other processes too, and
+  // the hard limit may already be lower: best effort.
+  if (!plan.namespaced_pid_max) ::setrlimit(RLIMIT_NPROC, &processes);
+  if (plan.open_files != nullptr) ::setrlimit(RLIMIT_NOFILE, plan.open_files);
+  return 0;
+}
+
+// What a parent with unusual habits would hand down through exec.
+void ResetSignals() noexcept {
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  ::sigaction(SIGPIPE, &standard, nullptr);
+  ::sigaction(SIGCHLD, &standard, nullptr);
+}
+
+int InstallFilter(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  if (plan.filter.len == 0) return 0;
+  // SPEC_ALLOW: without it, Linux before 5.16 slows the whole build down by a mitigation that is
+  // meant for untrusted code in a trusted process.
+  int rc = sys::Seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &plan.filter);
+  if (rc < 0) failure->Set(-rc, "seccomp", "SECCOMP_SET_MODE_FILTER");
+  return rc;
+}
+
+int EnterDirectory(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  if (::chdir(plan.working_directory) == 0) return 0;
+  failure->Set(errno, "chdir", plan.working_directory);
+  return -failure->sys_errno;
+}
+
+void FailExec(ChildRecord* record, int32_t kind, int error, const char* path) noexcept {
+  record->kind = kind;
+  record->failure.Set(error, "execve", path);
+}
+
+// execve answers ENOENT for a file that is there when its dynamic loader or its #! interpreter is not.
+void CheckInterpreter(const char* path, ChildRecord* record) noexcept {
+  int fd = sys::OpenAt(AT_FDCWD, path, O_RDONLY | O_NONBLOCK);
+  if (fd < 0) return;
+  FailExec(record, ChildRecord::kNoInterpreter, ENOENT, path);
+  int64_t size = sys::Read(fd, record->head, sizeof record->head - 1);
+  record->head[size > 0 ? size : 0] = '\0';
+  ::close(fd);
+}
+
+// As execvp does: the first that can be executed; else `record` says what was wrong with the best
+// candidate.
+void TryExec(const ChildPlan& plan, ChildRecord* record) noexcept {
+  FailExec(record, ChildRecord::kNotFound, ENOENT, plan.argv[0]);
+  for (const char* const* path = plan.candidates; *path != nullptr; ++path) {
+    ::execve(*path, plan.argv, plan.envp);
+    const int error = errno;
+    if (error == ENOENT || error == ENOTDIR) {
+      if (record->kind == ChildRecord::kNotFound && error == ENOENT) CheckInterpreter(*path, record);
+      continue;
+    }
+    FailExec(record, ChildRecord::kNotExecutable, error, *path);
+    if (error != EACCES) break;
+  }
+}
+
+}  // namespace
+
+void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
+  static ChildRecord record;
+  auto require = [&](int rc) noexcept {
+    if (rc >= 0) return;
+    record.kind = ChildRecord::kSetupFailed;
+    SendRecord(plan, record);
+    sys::ExitNow(125);
+  };
+  if (plan.own_session) sys::SetSid();
+  // pivot_root takes everybody along whose working directory is the old root.
+  if (::chdir("/") != 0) {
+    record.failure.Set(errno, "chdir", "/");
+    require(-record.failure.sys_errno);
+  }
+  require(SetUpNetwork(plan, &record.failure));
+  char byte = 0;
+  sys::Write(ready_fd, &byte, 1);
+
+  // All this needs no root yet, so it overlaps with what pid 1 does.
+  require(SetLimits(plan, &record.failure));
+  require(DropPrivileges(plan, &record.failure));
+  ResetSignals();
+  sys::CloseRange(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  if (!plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));
+
+  if (sys::Read(go_fd, &byte, 1) != 1) sys::ExitNow(125);  // pid 1 has told the parent why
+  require(EnterDirectory(plan, &record.failure));
+  // A filter of the user's own may deny anything but execve.
+  if (plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));
+  TryExec(plan, &record);
+  SendRecord(plan, record);
+  sys::ExitNow(127);
+}
+
+}  // namespace strata
