@@ -64,7 +64,7 @@ Result<int> Shell(Context& context, const ParsedArgs& args) {
 
 constinit const CommandSpec kRunCommand = {
     .name = "run",
-    .summary = "run a command in a root of stacked layers",
+    .summary = "Run a command in a root of stacked layers",
     .usage = "[OPTIONS] LAYER... -- COMMAND [ARG...]",
     .description =
         "Stacks the layers, bottom first, and runs COMMAND in them: as uid 0 in namespaces of its\n"
@@ -86,7 +86,7 @@ constinit const CommandSpec kRunCommand = {
 
 constinit const CommandSpec kShellCommand = {
     .name = "shell",
-    .summary = "look around in a root of stacked layers",
+    .summary = "Look around in a root of stacked layers",
     .usage = "[OPTIONS] LAYER...",
     .description = "As `strata run`, with an interactive shell of the root: bash, else sh.",
     .options = kRunOptions,
