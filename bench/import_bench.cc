@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// P6: import of a tar of small files, hashing included, against GNU `tar -xf` of it. Both write into a
-// fresh directory on the same file system ($STRATA_BENCH_DIR, else /var/tmp), and nothing is deleted
-// before the end: ext4 is slow to create files soon after many were deleted.
+// P6: import of a tar of small files, hashing included, against GNU `tar -xf` of it. Both write
+// into a fresh directory on the same file system ($STRATA_BENCH_DIR, else /var/tmp), and nothing is
+// deleted before the end: ext4 is slow to create files soon after many were deleted.
 //
 //     bench_import --benchmark_repetitions=9 --benchmark_enable_random_interleaving=true
 #include <benchmark/benchmark.h>

@@ -38,8 +38,8 @@ std::vector<std::string> Warnings::Take() {
 // --- ImportContext
 
 Result<void> ImportContext::SetMetadata(std::string_view path, ManifestBuilder::Data& data,
-                                        uint32_t mode, int64_t uid, int64_t gid,
-                                        int64_t mtime_sec, int64_t mtime_nsec) {
+                                        uint32_t mode, int64_t uid, int64_t gid, int64_t mtime_sec,
+                                        int64_t mtime_nsec) {
   constexpr int64_t kLargestId = 0xfffffffe;  // -1 means "unchanged" to chown
   data.mode = mode & 07777;
   if (keep_owner) {
@@ -95,9 +95,9 @@ void ImportContext::AddLink(ManifestBuilder::Node link, ManifestBuilder::Node to
 Result<void> ImportContext::MakeLinks() {
   for (auto [link, to] : links) {
     std::string path = builder.Path(link);
-    STRATA_TRY(sys::Check(sys::LinkAt(writer.tree_fd(), builder.Path(to).c_str(),
-                                      writer.tree_fd(), path.c_str()),
-                          "link", QuotePath(path)));
+    STRATA_TRY(sys::Check(
+        sys::LinkAt(writer.tree_fd(), builder.Path(to).c_str(), writer.tree_fd(), path.c_str()),
+        "link", QuotePath(path)));
   }
   links.clear();
   return {};
@@ -171,8 +171,8 @@ Result<ImportResult> ImportSource(const Store& store, const std::string& path,
   ImportResult result;
   std::vector<uint8_t> bytes;
   {
-    bool keep_owner = options.owner == OwnerPolicy::kKeep ||
-                      (options.owner == OwnerPolicy::kAuto && !directory);
+    bool keep_owner =
+        options.owner == OwnerPolicy::kKeep || (options.owner == OwnerPolicy::kAuto && !directory);
     ImportContext context(store, pending.tree_fd(), options, keep_owner);
     STRATA_TRY(directory ? ImportDirectory(context, source.fd)
                          : ImportArchive(context, source.fd, options.format == SourceFormat::kOci));
@@ -188,15 +188,15 @@ Result<ImportResult> ImportSource(const Store& store, const std::string& path,
   STRATA_TRY(FinishTree(pending.tree_fd(), manifest, options.jobs));
   result.entries = manifest.size() - 1;
   result.content_bytes = manifest.content_size();
-  STRATA_ASSIGN(PublishedLayer layer,
-                store.Publish(std::move(pending), {manifest.bytes().begin(), manifest.bytes().end()}));
+  STRATA_ASSIGN(PublishedLayer layer, store.Publish(std::move(pending), {manifest.bytes().begin(),
+                                                                         manifest.bytes().end()}));
   result.id = layer.id;
   result.existed = layer.existed;
   return result;
 }
 
-// libarchive converts names to the locale's charset, and normalises them where that is UTF-8; in the C
-// locale it leaves alone what it cannot convert, which is every byte that matters.
+// libarchive converts names to the locale's charset, and normalises them where that is UTF-8; in
+// the C locale it leaves alone what it cannot convert, which is every byte that matters.
 class CLocale {
  public:
   CLocale() : c_(::newlocale(LC_ALL_MASK, "C", nullptr)), previous_(::uselocale(c_)) {}

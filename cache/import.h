@@ -2,14 +2,21 @@
 //
 // Import: a directory, a tar stream or an OCI layer becomes a layer of the store.
 //
-// The layer id depends on the content alone: not on who imports (root or not), when, from which kind
-// of source, or on the order of the archive. Content is streamed: memory grows with the number of
-// entries (about 250 bytes each), never with their size.
+// The layer id depends on the content alone: not on who imports (root or not), when, from which
+// kind of source, or on the order of the archive. Content is streamed: memory grows with the number
+// of entries (about 250 bytes each), never with their size.
 //
-// Sources are hostile until proved otherwise. Refused (kHostile): names with "..", absolute names in
-// hardlink targets that lead outside, entries below a symlink of the archive, device nodes other than in /dev,
-// `*.overlay.*` attributes, whiteout nodes (0:0) in a plain tar. Left out, with a warning: device nodes in
-// /dev (a sandbox brings its own), sockets, attributes other than user.* and security.capability.
+// An archive gives what tar would extract into an empty directory: later entries replace earlier
+// ones, directories merge, a leading '/' is dropped. Names are bytes, whatever the locale.
+//
+// Sources are hostile until proved otherwise. Refused (kHostile): names with "..", or that no file
+// system holds; entries below a symlink or file of the archive; a non-directory in place of a
+// directory with entries; hardlinks to anything but an earlier entry; device nodes other than in
+// /dev; whiteout nodes (0:0) and `*.overlay.*` attributes, everywhere; files over 1 TiB; more than
+// 256 GiB of holes. Left out, with a warning: device nodes in /dev (a sandbox brings its own),
+// sockets, ACLs, attributes other than user.* and security.capability. Truncated, damaged and other
+// archives are kCorrupt; an uncompressed one counts as truncated unless it has tar's end mark. A
+// directory that changes while it is read is kBusy.
 //
 // Thread safety: each call is independent; any number may run at once, in any number of processes.
 #pragma once

@@ -159,8 +159,7 @@ Result<Node> ArchiveImport::Parent() {
       STRATA_ASSIGN(child, AddDirectory(node, name, path, kImplicit | kOpaque));
     } else if (type != EntryType::kDirectory) {
       return Fail(Errc::kHostile, "{}: below {}, which is {} in the same archive", Quoted(),
-                  QuotePath(path),
-                  type == EntryType::kSymlink ? "a symlink" : "not a directory");
+                  QuotePath(path), type == EntryType::kSymlink ? "a symlink" : "not a directory");
     }
     node = *child;
   }
@@ -220,8 +219,8 @@ Result<void> ArchiveImport::SetMetadata(archive_entry* entry, Node node) {
   const void* value = nullptr;
   size_t size = 0;
   while (::archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
-    STRATA_TRY(context_.AddXattr(path_, data, name,
-                                 std::string(static_cast<const char*>(value), size)));
+    STRATA_TRY(
+        context_.AddXattr(path_, data, name, std::string(static_cast<const char*>(value), size)));
   }
   return {};
 }

@@ -31,7 +31,10 @@ std::string_view Guess(std::string_view start) {
       {0, "0707"sv, "a cpio archive"},
       {0, "7z\xbc\xaf\x27\x1c"sv, "a 7-Zip file"},
       {0, "hsqs"sv, "a squashfs image"},
-      {0, "\x7f" "ELF"sv, "an ELF program"},
+      {0,
+       "\x7f"
+       "ELF"sv,
+       "an ELF program"},
       {0, "#!"sv, "a script"},
       {0, "{"sv, "JSON"},
       {0, "<"sv, "HTML or XML"},
@@ -95,7 +98,8 @@ ssize_t ArchiveReader::Read(archive* a, void* self, const void** buffer) {
   }
   *buffer = reader->buffer_.get();
   size_t size = static_cast<size_t>(n);
-  if (reader->start_.empty()) reader->start_.assign(reader->buffer_.get(), size < 0x9000 ? size : 0x9000);
+  if (reader->start_.empty())
+    reader->start_.assign(reader->buffer_.get(), size < 0x9000 ? size : 0x9000);
   if (reader->bytes_read_ != nullptr) *reader->bytes_read_ += size;
   reader->at_end_ = n == 0;
   return n;
@@ -128,8 +132,9 @@ Result<std::optional<ArchiveReader::Block>> ArchiveReader::NextBlock() {
   return Block{static_cast<uint64_t>(offset), {static_cast<const char*>(data), size}};
 }
 
-// libarchive takes any end at an entry's boundary for the end of the archive. Where nothing else, such
-// as the checksum of a compression, vouches for that, the mark (two blocks of zeros) must be there.
+// libarchive takes any end at an entry's boundary for the end of the archive. Where nothing else,
+// such as the checksum of a compression, vouches for that, the mark (two blocks of zeros) must be
+// there.
 Result<void> ArchiveReader::CheckEnd() {
   bool marked = ::archive_filter_bytes(archive_, 0) > ::archive_read_header_position(archive_);
   bool compressed = ::archive_filter_count(archive_) > 1;

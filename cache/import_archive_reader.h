@@ -2,9 +2,11 @@
 //
 // ArchiveReader: a tar stream, compressed or not, read with libarchive. Private to import.
 //
-// The calling thread must be in the C locale (see import.cc). No program is ever run for a compression.
+// The calling thread must be in the C locale (see import.cc). No program is ever run for a
+// compression.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,7 +22,7 @@ namespace strata {
 
 class ArchiveReader {
  public:
-  // `fd` must outlive the reader. `on_bytes(n)` is told of what has been read.
+  // `fd` must outlive the reader. `bytes_read` (may be null) counts what comes from it.
   static Result<std::unique_ptr<ArchiveReader>> Open(int fd, std::atomic<uint64_t>* bytes_read);
   ~ArchiveReader();
   ArchiveReader(const ArchiveReader&) = delete;
@@ -31,8 +33,8 @@ class ArchiveReader {
   // What libarchive had to say about that entry, though it goes on; mostly empty.
   std::string TakeWarning() { return std::move(warning_); }
 
-  // The next piece of the entry's content, valid until the next call; none at its end. Offsets grow;
-  // what lies between pieces is a hole.
+  // The next piece of the entry's content, valid until the next call; none at its end. Offsets
+  // grow; what lies between pieces is a hole.
   struct Block {
     uint64_t offset;
     std::string_view data;

@@ -62,7 +62,7 @@ Result<void> JudgeDevice(ImportContext& context, std::string_view path, bool cha
 
 Result<void> ImportDirectory(ImportContext& context, int source_fd);
 
-// `name` is for messages.
+// `oci`: `.wh.` names are whiteouts and opaque marks.
 Result<void> ImportArchive(ImportContext& context, int source_fd, bool oci);
 
 }  // namespace strata

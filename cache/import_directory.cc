@@ -180,8 +180,8 @@ class DirectoryImport {
 
 Result<void> DirectoryImport::Enter(const Directory& directory) {
   const bool root = directory.node == ManifestBuilder::kRoot;
-  STRATA_ASSIGN(UniqueFd fd, OpenBelow(tree_->root_fd, root ? "." : directory.path,
-                                       O_RDONLY | O_DIRECTORY));
+  STRATA_ASSIGN(UniqueFd fd,
+                OpenBelow(tree_->root_fd, root ? "." : directory.path, O_RDONLY | O_DIRECTORY));
   struct stat st;
   if (::fstat(fd.get(), &st) != 0) return FailSys(errno, "fstat", QuotePath(directory.path));
   if (store_ == std::pair(st.st_dev, st.st_ino)) {

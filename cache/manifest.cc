@@ -16,7 +16,9 @@ namespace strata {
 
 static_assert(std::endian::native == std::endian::little, "the manifest is mapped as it is");
 
-Manifest::Manifest(Manifest&& other) noexcept { *this = std::move(other); }
+Manifest::Manifest(Manifest&& other) noexcept {
+  *this = std::move(other);
+}
 
 Manifest& Manifest::operator=(Manifest&& other) noexcept {
   std::swap(bytes_, other.bytes_);
@@ -68,14 +70,15 @@ Result<void> Manifest::CheckHeader() {
   }
   if (header.version != kManifestVersion || header.header_size != sizeof header ||
       header.entry_size != sizeof(ManifestEntry)) {
-    return Unexpected(Error(Errc::kUnsupported,
-                            fmt::format("manifest version {}; this strata knows version {}",
-                                        header.version, kManifestVersion))
-                          .Hint("use the strata that wrote this store, or import the layer again"));
+    return Unexpected(
+        Error(Errc::kUnsupported, fmt::format("manifest version {}; this strata knows version {}",
+                                              header.version, kManifestVersion))
+            .Hint("use the strata that wrote this store, or import the layer again"));
   }
   uint64_t room = bytes_.size() - sizeof header;
   uint64_t entries_size = uint64_t{header.entry_count} * sizeof(ManifestEntry);
-  if (header.entry_count == 0 || entries_size > room || header.strings_size != room - entries_size) {
+  if (header.entry_count == 0 || entries_size > room ||
+      header.strings_size != room - entries_size) {
     return Fail(Errc::kCorrupt, "a manifest of {} entries cannot have {} bytes", header.entry_count,
                 bytes_.size());
   }
@@ -209,8 +212,8 @@ std::vector<Xattr> Manifest::xattrs(const ManifestEntry& e) const {
     std::memcpy(&value_size, rest.data() + sizeof name_size, sizeof value_size);
     rest.remove_prefix(kXattrHeaderSize);
     if (uint64_t{name_size} + value_size > rest.size()) break;
-    list.push_back({std::string(rest.substr(0, name_size)),
-                    std::string(rest.substr(name_size, value_size))});
+    list.push_back(
+        {std::string(rest.substr(0, name_size)), std::string(rest.substr(name_size, value_size))});
     rest.remove_prefix(size_t{name_size} + value_size);
   }
   return list;

@@ -97,7 +97,9 @@ ManifestBuilder::Node ManifestBuilder::Add(Node parent, std::string_view name) {
   return node;
 }
 
-ManifestBuilder::Data& ManifestBuilder::At(Node node) { return state_->nodes[node].data; }
+ManifestBuilder::Data& ManifestBuilder::At(Node node) {
+  return state_->nodes[node].data;
+}
 const ManifestBuilder::Data& ManifestBuilder::At(Node node) const {
   return state_->nodes[node].data;
 }
@@ -124,7 +126,9 @@ void ManifestBuilder::Remove(Node node) {
   // Children are reached through their parent only: Finish leaves out what hangs on nothing.
 }
 
-bool ManifestBuilder::HasChildren(Node node) const { return state_->nodes[node].child_count > 0; }
+bool ManifestBuilder::HasChildren(Node node) const {
+  return state_->nodes[node].child_count > 0;
+}
 size_t ManifestBuilder::size() const {
   const State& s = *state_;
   std::vector<bool> gone(s.nodes.size());

@@ -25,7 +25,9 @@ constexpr size_t kBatchesPerWorker = 4;
 constexpr size_t kStreamChunks = 4;
 
 // setuid and setgid are in the manifest only.
-uint32_t DiskMode(uint32_t mode) { return mode & 01777; }
+uint32_t DiskMode(uint32_t mode) {
+  return mode & 01777;
+}
 
 Result<void> SetUserXattrs(int fd, std::string_view path, const std::vector<Xattr>& xattrs) {
   for (const Xattr& xattr : xattrs) {
@@ -258,8 +260,7 @@ void TreeWriter::Fail(Error error) {
   failed_.store(true, std::memory_order_relaxed);
 }
 
-Result<void> TreeWriter::Write(const Batch& batch, const Job& job, bool umask_clear,
-                               Sha256& hash) {
+Result<void> TreeWriter::Write(const Batch& batch, const Job& job, bool umask_clear, Sha256& hash) {
   const Data& data = *job.data;
   if (data.type == EntryType::kFile) return WriteFile(batch, job, umask_clear, hash);
   const char* path = batch.bytes.c_str() + job.path_offset;

@@ -2,12 +2,12 @@
 //
 // TreeWriter: puts the entries of an import on disk, below one directory (format.md, "Trees").
 //
-// One thread (the reader) decides and calls; a few others create, write and hash the files. What waits
-// between them is bounded: a few batches of small files, and a few chunks of a large one.
+// One thread (the reader) decides and calls; a few others create, write and hash the files. What
+// waits between them is bounded: a few batches of small files, and a few chunks of a large one.
 //
 // The tree must be private to the caller while it is written, and the reader answers for the paths:
-// each is clean ("usr/bin/cc"), and every parent is a directory that it has made here. So the kernel
-// may resolve whole paths: no symlink of the source is ever a parent.
+// each is clean ("usr/bin/cc"), and every parent is a directory that it has made here. So the
+// kernel may resolve whole paths: no symlink of the source is ever a parent.
 #pragma once
 
 #include <atomic>
@@ -28,8 +28,8 @@
 
 namespace strata {
 
-// Gives the calling thread an umask of its own, 0, so that the mode given at creation is the mode on
-// disk. False where a container denies it: then modes have to be set afterwards.
+// Gives the calling thread an umask of its own, 0, so that the mode given at creation is the mode
+// on disk. False where a container denies it: then modes have to be set afterwards.
 bool ClearThreadUmask();
 
 // A file under way: what is appended is written and hashed.
@@ -97,8 +97,8 @@ class TreeWriter {
   TreeWriter(const TreeWriter&) = delete;
   TreeWriter& operator=(const TreeWriter&) = delete;
 
-  // Each `data` must stay where it is, and be left alone, until Drain; a file's digest is put there.
-  // A failure of a worker is reported by whatever is called next.
+  // Each `data` must stay where it is, and be left alone, until Drain; a file's digest is put
+  // there. A failure of a worker is reported by whatever is called next.
   Result<void> MakeDirectory(const std::string& path);  // done on return; FinishTree sets its mode
   Result<void> Add(std::string_view path, Data& data, std::string_view content = {});
   Result<void> Add(std::string_view path, Data& data, std::unique_ptr<ContentSource> source);
@@ -144,8 +144,8 @@ class TreeWriter {
   std::vector<std::thread> workers_;
 };
 
-// What a tree of `manifest` needs when all files are there: whiteouts, opaque marks, the attributes,
-// modes and mtimes of directories.
+// What a tree of `manifest` needs when all files are there: whiteouts, opaque marks, the
+// attributes, modes and mtimes of directories.
 Result<void> FinishTree(int tree_fd, const Manifest& manifest, unsigned jobs);
 
 }  // namespace strata

@@ -172,9 +172,9 @@ TEST_F(FilesTest, ALockOnAFileMakesIt) {
   auto lock = FileLock::OnFile(fd(), "lock", LockMode::kExclusive, LockWait::kBlock);
   EXPECT_TRUE(lock);
   EXPECT_TRUE(Exists("lock"));
-  EXPECT_EQ(FileLock::OnDirectory(fd(), "none", LockMode::kShared, LockWait::kFail)
-                .error().sys_errno(),
-            ENOENT);
+  EXPECT_EQ(
+      FileLock::OnDirectory(fd(), "none", LockMode::kShared, LockWait::kFail).error().sys_errno(),
+      ENOENT);
 }
 
 }  // namespace

@@ -58,15 +58,17 @@ TEST_F(ImportArchiveTest, ImportingAgainIsANoOp) {
 TEST_F(ImportArchiveTest, TheSameContentGivesTheSameIdFromEverySource) {
   Shell(
       "mkdir -p d/sub/deep && echo one >d/sub/file && ln d/sub/file d/link && ln -s file d/sub/sym"
-      " && mkfifo d/fifo && printf '' >d/empty && chmod 0600 d/empty && touch -d @12.345678912 d/*");
+      " && mkfifo d/fifo && printf '' >d/empty && chmod 0600 d/empty && touch -d @12.345678912 "
+      "d/*");
   Shell("tar --format=pax -cf a.tar -C d . && tar --format=pax --sort=name -cf b.tar -C d .");
-  Shell("gzip -k a.tar && xz -k a.tar && bzip2 -k a.tar && zstd -q a.tar && lz4 -q a.tar a.tar.lz4");
+  Shell(
+      "gzip -k a.tar && xz -k a.tar && bzip2 -k a.tar && zstd -q a.tar && lz4 -q a.tar a.tar.lz4");
   ImportOptions options;
   options.owner = OwnerPolicy::kRoot;
   LayerId id = Good(dir_ + "/d", options).id;
   EXPECT_EQ(Entry("link").mtime_nsec, 345678912U);
-  for (const char* name : {"a.tar", "b.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2", "a.tar.zst",
-                           "a.tar.lz4"}) {
+  for (const char* name :
+       {"a.tar", "b.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2", "a.tar.zst", "a.tar.lz4"}) {
     EXPECT_EQ(Good(dir_ + "/" + name, options).id, id) << name;
   }
 }
@@ -267,14 +269,15 @@ TEST_F(ImportArchiveTest, LargeFilesAreStreamed) {
 }
 
 TEST_F(ImportArchiveTest, HolesStayHoles) {
-  Shell("mkdir d && truncate -s 20M d/sparse && printf end | dd of=d/sparse bs=1 seek=10000000 "
-        "conv=notrunc status=none && truncate -s 40k d/hollow");
+  Shell(
+      "mkdir d && truncate -s 20M d/sparse && printf end | dd of=d/sparse bs=1 seek=10000000 "
+      "conv=notrunc status=none && truncate -s 40k d/hollow");
   ImportOptions options;
   options.owner = OwnerPolicy::kRoot;
   LayerId id = Good(dir_ + "/d", options).id;
   EXPECT_LT(Stat("sparse").st_blocks * 512, 1 << 20);
-  for (const char* format : {"gnu", "posix", "posix --sparse-version=0.0",
-                             "posix --sparse-version=0.1"}) {
+  for (const char* format :
+       {"gnu", "posix", "posix --sparse-version=0.0", "posix --sparse-version=0.1"}) {
     Shell(fmt::format("tar --format={} -S -cf s.tar -C d .", format));
     ImportOptions same = options;
     same.mtime = 7;
@@ -385,18 +388,19 @@ TEST_F(ImportOciTest, TheRootCanBeOpaque) {
 }
 
 TEST_F(ImportOciTest, AWhiteoutAndAnEntryOfOneNameDoNotDependOnOrder) {
-  LayerId id = GoodTar(TarBuilder().File(".wh.d").File("d/f").File(".wh.f").File("f").Finish(),
-                       Oci()).id;
+  LayerId id =
+      GoodTar(TarBuilder().File(".wh.d").File("d/f").File(".wh.f").File("f").Finish(), Oci()).id;
   EXPECT_TRUE(Entry("d").opaque());
   EXPECT_TRUE(Entry("d").implicit());
   EXPECT_EQ(Entry("f").type, EntryType::kFile);
-  EXPECT_EQ(GoodTar(TarBuilder().File("f").File(".wh.f").File("d/f").File(".wh.d").Finish(),
-                    Oci()).id, id);
+  EXPECT_EQ(
+      GoodTar(TarBuilder().File("f").File(".wh.f").File("d/f").File(".wh.d").Finish(), Oci()).id,
+      id);
 }
 
 TEST_F(ImportOciTest, AufsBookkeepingIsLeftOut) {
-  ImportResult result =
-      GoodTar(TarBuilder().Dir(".wh..wh.plnk").File("d/.wh..wh.plnk/1.2").File("f").Finish(), Oci());
+  ImportResult result = GoodTar(
+      TarBuilder().Dir(".wh..wh.plnk").File("d/.wh..wh.plnk/1.2").File("f").Finish(), Oci());
   EXPECT_EQ(result.entries, 1U);
   EXPECT_EQ(result.warnings.size(), 2U);
 }

@@ -22,8 +22,9 @@ class ImportDirectoryTest : public ImportFixture {
 };
 
 TEST_F(ImportDirectoryTest, KeepsTypesContentAndMetadata) {
-  Shell("cd d && mkdir -p sub && printf hello >sub/f && chmod 04711 sub/f && ln -s f sub/l && "
-        "mkfifo sub/p && touch -d @55.5 sub/f && touch -d @66 sub");
+  Shell(
+      "cd d && mkdir -p sub && printf hello >sub/f && chmod 04711 sub/f && ln -s f sub/l && "
+      "mkfifo sub/p && touch -d @55.5 sub/f && touch -d @66 sub");
   ImportResult result = Good(source_);
   EXPECT_EQ(result.entries, 4U);
   EXPECT_EQ(result.content_bytes, 5U);

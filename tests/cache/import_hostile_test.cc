@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Imports are hostile until proved otherwise. The fixture checks after each test that the store has no
-// leftovers.
+// Imports are hostile until proved otherwise. The fixture checks after each test that the store has
+// no leftovers.
 #include <sys/resource.h>
 
 #include <csignal>
@@ -163,7 +163,8 @@ TEST_F(ImportHostileTest, SaysTruncatedForEveryCompression) {
   uint32_t state = 1;
   for (char& c : content) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
   Write("t.tar", TarBuilder().File("a", content).Finish());
-  Shell("gzip -k t.tar && xz -k t.tar && bzip2 -k t.tar && zstd -q t.tar && lz4 -q t.tar t.tar.lz4");
+  Shell(
+      "gzip -k t.tar && xz -k t.tar && bzip2 -k t.tar && zstd -q t.tar && lz4 -q t.tar t.tar.lz4");
   for (const char* suffix : {"gz", "xz", "bz2", "zst", "lz4"}) {
     Shell(fmt::format("head -c 200000 t.tar.{} >cut", suffix));
     Error error = Bad(dir_ + "/cut");
@@ -192,8 +193,8 @@ TEST_F(ImportHostileTest, SaysWhatIsNotATar) {
 
 TEST_F(ImportHostileTest, SaysWhatIsMissingOrOfTheWrongKind) {
   Error missing = Bad(dir_ + "/nope");
-  EXPECT_EQ(missing.message(), fmt::format("import {0}/nope: open {0}/nope: No such file or directory",
-                                           dir_));
+  EXPECT_EQ(missing.message(),
+            fmt::format("import {0}/nope: open {0}/nope: No such file or directory", dir_));
   ImportOptions options;
   options.format = SourceFormat::kTar;
   EXPECT_NE(Bad(dir_, options).message().find("a directory, not a tar archive"), std::string::npos);

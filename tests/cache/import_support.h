@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of import share: a store in a directory of its own, and a look at what was imported.
+// What the tests of import share: a store in a directory of its own, and a look at what was
+// imported.
 #pragma once
 
 #include <fcntl.h>

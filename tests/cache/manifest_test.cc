@@ -175,7 +175,8 @@ TEST(ManifestTest, NamesSortAsBytes) {
   for (const char* name : {"\xff", "a", "\xc3\xa9", "Z", "a\n"}) AddFile(builder, 0, name);
   Manifest manifest = Built(builder);
   std::vector<std::string> names;
-  for (uint32_t i = 1; i < manifest.size(); ++i) names.emplace_back(manifest.name(manifest.entry(i)));
+  for (uint32_t i = 1; i < manifest.size(); ++i)
+    names.emplace_back(manifest.name(manifest.entry(i)));
   EXPECT_EQ(names, (std::vector<std::string>{"Z", "a", "a\n", "\xc3\xa9", "\xff"}));
 }
 

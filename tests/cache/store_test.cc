@@ -147,8 +147,9 @@ TEST_F(StoreTest, ADamagedRefSaysSo) {
 TEST_F(StoreTest, LeftoversGoAndWhatIsInUseStays) {
   auto pending = store_->NewLayer();
   ASSERT_TRUE(pending);
-  Shell("mkdir -p store/tmp/dead/tree/d store/stages/dead/upper store/trash/x/y && "
-        "chmod 0555 store/tmp/dead/tree/d && touch -d '1 hour ago' store/tmp/* store/stages/*");
+  Shell(
+      "mkdir -p store/tmp/dead/tree/d store/stages/dead/upper store/trash/x/y && "
+      "chmod 0555 store/tmp/dead/tree/d && touch -d '1 hour ago' store/tmp/* store/stages/*");
   EXPECT_TRUE(store_->CleanLeftovers());
   EXPECT_FALSE(Exists("tmp/dead"));
   EXPECT_FALSE(Exists("stages/dead"));

@@ -24,7 +24,8 @@ class TarBuilder {
   TarBuilder& Dir(std::string_view name, uint32_t dir_mode = 0755) {
     return With(dir_mode, [&] { Header(name, '5', 0); });
   }
-  TarBuilder& File(std::string_view name, std::string_view content = "", uint32_t file_mode = 0644) {
+  TarBuilder& File(std::string_view name, std::string_view content = "",
+                   uint32_t file_mode = 0644) {
     return With(file_mode, [&] {
       Header(name, '0', content.size());
       Body(content);
