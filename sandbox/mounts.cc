@@ -3,6 +3,7 @@
 // The mounts of a sandbox. Everything here runs in the cloned child: no heap, failures as -errno and a
 // ChildFailure. Nothing else runs in the new root yet, so a path that was checked stays as it is; but the
 // root's content is not trusted, so every path in it is resolved inside it (openat2).
+#include <dirent.h>
 #include <linux/openat2.h>
 #include <sys/sysmacros.h>
 
@@ -103,7 +104,10 @@ int BindTo(const char* source, int target_fd, bool recursive, uint64_t attribute
   Descriptor tree(sys::OpenTree(AT_FDCWD, source, tree_flags));
   if (tree.fd == -ENOSYS || tree.fd == -EPERM) {  // mount(2) is older
     FdPath to(target_fd);
-    int rc = sys::Mount(source, to.text, nullptr, MS_BIND | (recursive ? MS_REC : 0), nullptr);
+    // A remount changes one mount, not those below it: read-only means all, so EINVAL if there are any.
+    bool all = recursive && (attributes & MOUNT_ATTR_RDONLY) == 0;
+    int rc = sys::Mount(source, to.text, nullptr, MS_BIND | (all ? MS_REC : 0), nullptr);
+    if (rc == 0) rc = sys::Mount(nullptr, to.text, nullptr, MS_PRIVATE | MS_REC, nullptr);
     if (rc == 0 && attributes != 0) {
       unsigned long flags = MS_REMOUNT | MS_BIND | kNoSetuidNoDevices |
                             (attributes & MOUNT_ATTR_RDONLY ? MS_RDONLY : 0);
@@ -115,6 +119,7 @@ int BindTo(const char* source, int target_fd, bool recursive, uint64_t attribute
   if (attributes != 0) {
     struct mount_attr attr {};
     attr.attr_set = attributes;
+    attr.propagation = MS_PRIVATE;  // what the host mounts later has none of these attributes
     int rc = sys::MountSetattr(tree.fd, "", AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0U),
                                &attr);
     if (rc < 0) return Fail(failure, rc, "mount_setattr", source);
@@ -124,11 +129,13 @@ int BindTo(const char* source, int target_fd, bool recursive, uint64_t attribute
   return rc < 0 ? Fail(failure, rc, "move_mount", target) : 0;
 }
 
-// `name` is a fresh entry of a directory that we made, so no link can be in the way.
+// `name` is a fresh entry of a directory that we made, so no link can be in the way. Read-only is about the
+// inode, which is the host's: the host's root could change its mode or times. The device can be written.
 int BindDevice(const char* source, int dev_fd, const char* name, ChildFailure* failure) noexcept {
   Descriptor file(sys::OpenAt(dev_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0666));
   if (file.fd < 0) return Fail(failure, file.fd, "create /dev entry", name);
-  return BindTo(source, file.fd, false, 0, name, failure);
+  return BindTo(source, file.fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, name,
+                failure);
 }
 
 // A directory right below the root that is no link: where /proc, /dev and /tmp go.
@@ -148,6 +155,32 @@ int MountAt(const char* type, int target_fd, unsigned long flags, const char* op
     Fail(failure, rc, call, name);
   }
   return rc;
+}
+
+constexpr uint64_t kProtected =
+    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+
+// Read-only, all but the processes. A mount for each entry takes 0.2 ms.
+int ProtectAllButProcesses(int proc_fd, ChildFailure* failure) noexcept {
+  Descriptor listing(sys::OpenAt(proc_fd, ".", O_RDONLY | O_DIRECTORY));
+  if (listing.fd < 0) return Fail(failure, listing.fd, "open", "/proc");
+  alignas(dirent64) char buffer[8192];
+  for (;;) {
+    int64_t size = sys::GetDents(listing.fd, buffer, sizeof buffer);
+    if (size < 0) return Fail(failure, static_cast<int>(size), "getdents64", "/proc");
+    if (size == 0) return 0;
+    const dirent64* entry;
+    for (int64_t at = 0; at < size; at += entry->d_reclen) {
+      entry = reinterpret_cast<const dirent64*>(buffer + at);
+      const char* name = entry->d_name;
+      if (entry->d_type == DT_LNK || name[0] == '.' || (name[0] >= '0' && name[0] <= '9')) continue;
+      Descriptor file(sys::OpenAt(proc_fd, name, O_PATH | O_NOFOLLOW));
+      if (file.fd == -ENOENT) continue;  // a module was unloaded
+      if (file.fd < 0) return Fail(failure, file.fd, "open /proc entry", name);
+      int rc = BindTo(FdPath(file.fd).text, file.fd, false, kProtected, name, failure);
+      if (rc < 0) return rc;
+    }
+  }
 }
 
 }  // namespace
@@ -188,22 +221,24 @@ int MountProc(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
   if (plan.namespaced_pid_max) write_sysctl("sys/kernel/pid_max", "32768");
   if (!plan.host_is_root) return 0;
 
-  // The sandbox's uid 0 is the host's, so files in /proc that belong to the machine would be
-  // writable by their owner even without a capability.
-  for (const char* name : {"sys", "sysrq-trigger", "irq", "bus"}) {
-    Descriptor entry(sys::OpenAt(proc.fd, name, O_PATH | O_NOFOLLOW));
-    if (entry.fd == -ENOENT) continue;
-    if (entry.fd < 0) return Fail(failure, entry.fd, "open /proc entry", name);
-    rc = BindTo(FdPath(entry.fd).text, entry.fd, false,
-                MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, name,
-                failure);
-    if (rc < 0) return rc;
+  // The sandbox's uid 0 is the host's and owns what belongs to the machine in /proc: without any
+  // capability it could write to it, and change its modes, which are the same in every procfs. Nested
+  // user namespaces need /proc/self/uid_map.
+  if (plan.nested_userns) {
+    rc = ProtectAllButProcesses(proc.fd, failure);
+  } else {
+    struct mount_attr attr {};
+    attr.attr_set = MOUNT_ATTR_RDONLY;
+    rc = sys::MountSetattr(proc.fd, "", AT_EMPTY_PATH, &attr);
+    if (rc == -ENOSYS || rc == -EPERM) rc = ProtectAllButProcesses(proc.fd, failure);
+    if (rc < 0) Fail(failure, rc, "mount_setattr", "/proc");
   }
+  if (rc < 0) return rc;
   for (const char* name : {"kcore", "keys", "timer_list"}) {
     Descriptor entry(sys::OpenAt(proc.fd, name, O_PATH | O_NOFOLLOW));
     if (entry.fd == -ENOENT) continue;
     if (entry.fd < 0) return Fail(failure, entry.fd, "open /proc entry", name);
-    rc = BindTo("/dev/null", entry.fd, false, 0, name, failure);
+    rc = BindTo("/dev/null", entry.fd, false, MOUNT_ATTR_RDONLY, name, failure);
     if (rc < 0) return rc;
   }
   return 0;

@@ -1,7 +1,7 @@
 """What a hostile layer, source tree or command may not do to the host, and to the next run."""
 
-import os
-import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +16,15 @@ def listing(directory):
 
 
 def test_a_link_in_a_layer_cannot_make_a_mount_point_on_the_host(strata, base, layer, tmp_path):
-    victim, source = tmp_path / "victim", tmp_path / "source"
-    victim.mkdir()
+    source = tmp_path / "source"
     source.mkdir()
     (source / "file").write_text("seen\n")
-    layer("link", {"a": Symlink(str(victim))})
-    options = ("--tmpfs", "/a/b", "--bind", f"{source}:/a/b/c")
-    assert strata.sh("cat /a/b/c/file", "base", "link", options=options).ok().out == "seen"
-    assert listing(victim) == []
+    # Not below /tmp, where the sandbox has a tmpfs of its own in the way.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as victim:
+        layer("link", {"a": Symlink(victim)})
+        options = ("--tmpfs", "/a/b", "--bind", f"{source}:/a/b/c")
+        assert strata.sh("cat /a/b/c/file", "base", "link", options=options).ok().out == "seen"
+        assert listing(Path(victim)) == []
 
 
 @pytest.mark.parametrize("target", ["{victim}", "../victim", "/proc/self/cwd/../victim"])
@@ -35,3 +36,27 @@ def test_a_link_in_a_bound_directory_cannot_make_a_mount_point_on_the_host(strat
     options = ("--bind", f"{source}:/tmp/src", "--bind", f"{victim}:/tmp/src/x/new")
     strata.sh("true", options=options).fails(125, "/tmp/src/x/new")
     assert listing(victim) == []
+
+
+# --- /proc and /dev, where uid 0 of the sandbox is the host's ----------------------------------------
+
+
+@pytest.mark.parametrize("options", [(), ("--nested-userns",)])
+def test_the_modes_of_the_machines_files_in_proc_cannot_be_changed(strata, base, options):
+    # They are the same in every procfs. Each gets the mode that it has.
+    script = "cd /proc; for f in [a-z]*; do [ -h $f ] || { chmod $(stat -c %a $f) $f && echo $f; }; done"
+    assert strata.sh(script, options=options).stdout == ""
+
+
+@pytest.mark.parametrize("device", ["null", "zero", "full", "random", "urandom", "tty"])
+def test_a_device_of_the_host_cannot_be_changed_but_used(strata, base, device):
+    script = f"chmod 666 /dev/{device}; touch /dev/{device}; chown 0:0 /dev/{device}"
+    refused = strata.sh(script).stderr.splitlines()
+    assert len(refused) >= 2 and all("/dev/" + device in line for line in refused)
+    if device != "tty":  # there is none
+        strata.sh(f": <> /dev/{device}; : >> /dev/{device}").ok()
+
+
+def test_nested_user_namespaces_can_still_be_set_up(strata, base):
+    script = "unshare -r sh -c 'id -u'"
+    assert strata.sh(script, options=("--nested-userns", "--uid", "7", "--gid", "7")).ok().out == "0"
