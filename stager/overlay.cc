@@ -59,17 +59,23 @@ int SetOption(int fs_fd, const char* key, const char* value, ChildFailure* failu
   return rc;
 }
 
-// -ENOSYS, or -EINVAL at the first "lowerdir+", means that the kernel has no such interface.
+// What an older kernel, or the filter of a container, answers to a call of the new interface.
+bool IsMissing(int rc) noexcept { return rc == -ENOSYS || rc == -EPERM; }
+
+// `too_old`: the kernel has no such interface; so it is too with -EINVAL at the first "lowerdir+".
 int MountByFsConfig(const OverlayPlan& plan, bool* too_old, ChildFailure* failure) noexcept {
   *too_old = false;
   Descriptor fs{sys::FsOpen("overlay", 0)};
   if (fs.fd < 0) {
-    *too_old = fs.fd == -ENOSYS || fs.fd == -EPERM;
+    *too_old = IsMissing(fs.fd);
     failure->Set(-fs.fd, "fsopen", "overlay");
     return fs.fd;
   }
   int rc = SetOption(fs.fd, "userxattr", nullptr, failure);
-  if (rc < 0) return rc;
+  if (rc < 0) {
+    *too_old = IsMissing(rc);
+    return rc;
+  }
   for (size_t i = plan.lower_count; i-- > 0;) {  // the kernel takes the topmost first
     rc = SetLayer(fs.fd, "lowerdir+", plan.lowers[i], failure);
     if (rc < 0) {
@@ -194,7 +200,9 @@ int MountOverlay(const OverlayPlan& plan, const char* attach_at, ChildFailure* f
   bool too_old;
   int fd = MountByFsConfig(plan, &too_old, failure);
   if (fd < 0) return too_old ? MountByMount2(plan, attach_at, failure) : fd;
-  int rc = sys::MoveMount(fd, "", AT_FDCWD, attach_at, MOVE_MOUNT_F_EMPTY_PATH);
+  // The target may be a link in /proc/self/fd.
+  int rc = sys::MoveMount(fd, "", AT_FDCWD, attach_at,
+                          MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
   if (rc < 0) {
     failure->Set(-rc, "move_mount overlay", attach_at);
     ::close(fd);
