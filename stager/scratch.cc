@@ -7,17 +7,22 @@
 #include <sys/xattr.h>
 
 #include <cerrno>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/remove_tree.h"
 #include "base/sys.h"
+#include "base/temp_dir.h"
 #include "cache/manifest.h"
 
 namespace strata {
 namespace {
 
-constexpr mode_t kClean = 0500;
 constexpr mode_t kInUse = 0700;
+constexpr mode_t kClean = 0500;
+// More than that of what earlier runs left, and it goes before anything else.
+constexpr size_t kMostOldWorks = 32;
 constexpr int kMostScratches = 100000;
 
 bool IsEmpty(int fd) noexcept {
@@ -48,20 +53,38 @@ bool IsUntouched(int fd, const char* upper_name) noexcept {
   return untouched;
 }
 
-// What a volatile mount leaves in the work directory, and what keeps the next one from using it. The
-// directories have mode 0000.
-bool RemoveVolatileMark(int fd) noexcept {
-  auto remove = [&](const char* path, int flags, const char* parent) noexcept {
-    int rc = sys::UnlinkAt(fd, path, flags);
-    if (rc == -EACCES && ::fchmodat(fd, parent, 0700, 0) == 0) rc = sys::UnlinkAt(fd, path, flags);
-    return rc == 0 || rc == -ENOENT;
-  };
-  for (const char* path : {"work/work", "work/work/incompat", "work/work/incompat/volatile"}) {
-    if (::geteuid() != 0) static_cast<void>(::fchmodat(fd, path, 0700, 0) == 0);
+// What earlier runs left in a work directory, by name.
+std::vector<std::string> OldWorks(int work_fd) {
+  std::vector<std::string> names;
+  alignas(dirent64) char buffer[4096];
+  for (int64_t size; (size = sys::GetDents(work_fd, buffer, sizeof buffer)) > 0;) {
+    for (int64_t at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
+      std::string_view name(entry->d_name);
+      if (name != "." && name != ".." && name != "work") names.emplace_back(name);
+      at += entry->d_reclen;
+    }
   }
-  return remove("work/work/incompat/volatile/dirty", 0, "work/work/incompat/volatile") &&
-         remove("work/work/incompat/volatile", AT_REMOVEDIR, "work/work/incompat") &&
-         remove("work/work/incompat", AT_REMOVEDIR, "work/work");
+  return names;
+}
+
+// What a volatile mount leaves: nested directories of mode 0000. False when stopped, or when there is more
+// in it than that; then it stays for later.
+bool RemoveOldWork(int work_fd, const std::string& name, const std::function<bool()>& stop) {
+  const std::string incompat = name + "/incompat";
+  const std::string mark = incompat + "/volatile";
+  if (::geteuid() != 0) {
+    for (const std::string& path : {name, incompat, mark}) {
+      static_cast<void>(::fchmodat(work_fd, path.c_str(), 0700, 0) == 0);
+    }
+  }
+  sys::UnlinkAt(work_fd, (mark + "/dirty").c_str());
+  for (const std::string& path : {mark, incompat, name}) {
+    if (stop()) return false;
+    int rc = sys::UnlinkAt(work_fd, path.c_str(), AT_REMOVEDIR);
+    if (rc < 0 && rc != -ENOENT) return static_cast<bool>(RemoveTree(work_fd, name));
+  }
+  return true;
 }
 
 }  // namespace
@@ -130,15 +153,29 @@ Scratch::~Scratch() {
   if (!LeaveClean()) static_cast<void>(RemoveTree(store_fd_, path_));
 }
 
-bool Scratch::LeaveClean() noexcept {
-  return reusable_ && IsUntouched(fd(), "upper") && RemoveVolatileMark(fd()) &&
-         ::fchmod(fd(), kClean) == 0;
+void Scratch::SweepUp(const std::function<bool()>& stop) {
+  UniqueFd work(sys::OpenAt(fd(), "work", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (!work.valid()) return;
+  std::vector<std::string> old_works = OldWorks(work.get());
+  bool too_many = old_works.size() > kMostOldWorks;
+  for (const std::string& name : old_works) {
+    if (!RemoveOldWork(work.get(), name, [&] { return !too_many && stop(); })) return;
+  }
+}
+
+bool Scratch::LeaveClean() {
+  if (!reusable_ || !IsUntouched(fd(), "upper")) return false;
+  // Within one directory: a rename needs no rights on what is renamed, which has mode 0000.
+  int rc = sys::RenameAt2(fd(), "work/work", fd(), ("work/" + RandomName()).c_str());
+  return (rc == 0 || rc == -ENOENT) && ::fchmod(fd(), kClean) == 0;
 }
 
 Result<std::string> Scratch::MakeDirectory(const std::string& name) {
   reusable_ = false;
   int rc = sys::MkdirAt(fd(), name.c_str(), 0755);
   if (rc < 0) return FailSys(-rc, "mkdir", fmt::format("{}/{}", path_, name));
+  // Whatever the caller's umask is.
+  if (::fchmodat(fd(), name.c_str(), 0755, 0) != 0) return FailSys(errno, "chmod", name);
   return fmt::format("{}/{}", path_, name);
 }
 

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <set>
 
 #include "base/io.h"
 #include "base/sys.h"
@@ -43,6 +44,10 @@ Result<void> RunSession::Prepare() {
   if (request_.seccomp == RunRequest::Seccomp::kFile) {
     STRATA_ASSIGN_WITH(filter_, LoadFilterFile(request_.seccomp_file), "--seccomp");
   }
+  if (!request_.output_host.empty()) {
+    STRATA_TRY_WITH(CheckOutput(), fmt::format("--output {}", request_.output_host));
+  }
+  STRATA_TRY(LockCaches());
   STRATA_TRY(PlanMounts(&stage_options_.mount_points));
   using Upper = StageOptions::Upper;
   stage_options_.upper = request_.read_only                    ? Upper::kNone
@@ -105,7 +110,6 @@ Result<void> RunSession::PlanMounts(std::vector<MountPoint>* points) {
         AddMount({.target = mount.target}, true, points);  // its source comes with the stage
         break;
       case Kind::kCache:
-        STRATA_TRY_WITH(LockCache(mount.source), fmt::format("--cache {}", mount.source));
         AddMount({.source = "caches/" + mount.source, .target = mount.target}, true, points);
         break;
     }
@@ -167,6 +171,18 @@ Result<void> RunSession::PlanHostNetworkFiles(std::vector<MountPoint>* points) {
   return {};
 }
 
+// Each once, and in the order of their names: two runs that share several never wait for each other.
+Result<void> RunSession::LockCaches() {
+  std::set<std::string> names;
+  for (const RunRequest::Mount& mount : request_.mounts) {
+    if (mount.kind == Kind::kCache) names.insert(mount.source);
+  }
+  for (const std::string& name : names) {
+    STRATA_TRY_WITH(LockCache(name), fmt::format("--cache {}", name));
+  }
+  return {};
+}
+
 Result<void> RunSession::LockCache(const std::string& name) {
   std::string path = "caches/" + name;
   STRATA_TRY(MakeDirs(store_->fd(), path, 0700));
@@ -206,7 +222,7 @@ Result<std::string> RunSession::FindShell() {
                         .Hint("add a layer with /bin/sh"));
 }
 
-SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) const {
+SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) {
   using Upper = StageOptions::Upper;
   SandboxSpec spec;
   spec.root.directory = store_->path();
@@ -241,6 +257,7 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) const {
   spec.held = stage_->Held();
   for (const FileLock& lock : cache_locks_) spec.held.push_back(lock.fd());
   spec.signal_fd = signal_fd;
+  spec.meanwhile = [this](const std::function<bool()>& ended) { stage_->SweepUp(ended); };
   return spec;
 }
 

@@ -38,11 +38,13 @@ class RunSession {
   Result<void> PlanHostNetworkFiles(std::vector<MountPoint>* points);
   Result<void> MakeStage();
   Result<void> FillMountSources();
-  SandboxSpec MakeSpec(int signal_fd, bool own_session) const;
+  SandboxSpec MakeSpec(int signal_fd, bool own_session);
   // The next place for the scratch, when the file system of this one cannot carry an upper.
   bool NextScratch();
+  Result<void> LockCaches();
   Result<void> LockCache(const std::string& name);
   Result<void> Capture();
+  Result<void> CheckOutput() const;
   Result<void> DeliverOutput();
   Result<void> KeepFailed();
   Result<void> WriteStats(int status) const;
