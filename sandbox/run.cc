@@ -287,6 +287,12 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
   status.write.reset();
   lifeline.read.reset();
 
+  if (spec.meanwhile) {
+    spec.meanwhile([&] {
+      pollfd end{pid1.pid_fd(), POLLIN, 0};
+      return ::poll(&end, 1, 0) != 0;
+    });
+  }
   STRATA_ASSIGN(bool timed_out, WaitForEnd(spec, pid1));
   SandboxResult result;
   STRATA_ASSIGN(ExitStatus pid1_status, pid1.Wait(&result.usage));

@@ -21,6 +21,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -82,6 +83,9 @@ struct SandboxSpec {
   // A signalfd from which signals to forward are read, or -1. SIGTSTP stops the sandbox and then the
   // caller; SIGCONT reverses it; the others go to the command.
   int signal_fd = -1;
+  // Called once, in the caller's thread, when the sandbox has been started: for work that can be
+  // done meanwhile. Signals and timeouts wait for it, so it should return soon after `ended()`.
+  std::function<void(const std::function<bool()>& ended)> meanwhile;
 };
 
 // In order of time. Each step's duration ends where the next one's starts.

@@ -86,8 +86,8 @@ Result<void> Stage::MakeUpper(const StageOptions& options) {
       return {};
     case StageOptions::Upper::kStore: {
       STRATA_TRY(TakeScratch());
-      upper_ = scratch_.path() + "/upper";
-      work_ = scratch_.path() + "/work";
+      upper_ = scratch_.upper_path();
+      work_ = scratch_.work_path();
       return {};
     }
     case StageOptions::Upper::kDirectory: {
@@ -157,6 +157,10 @@ std::vector<int> Stage::Held() const {
   if (elsewhere_.valid()) held.push_back(elsewhere_.fd());
   if (workspace_.held()) held.push_back(workspace_.fd());
   return held;
+}
+
+void Stage::SweepUp(const std::function<bool()>& stop) {
+  if (scratch_.valid()) scratch_.SweepUp(stop);
 }
 
 Result<void> Stage::TakeScratch() {

@@ -8,6 +8,7 @@
 // Not thread-safe. The Store must outlive the Stage.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,9 @@ class Stage {
   // Leases and locks that the sandbox's pid 1 must hold.
   std::vector<int> Held() const;
   size_t layer_count() const { return layers_.size(); }
+
+  // While the sandbox runs, and until `stop`: cleans up behind earlier ones.
+  void SweepUp(const std::function<bool()>& stop);
 
   // An empty directory in the stage's scratch, for an --output or a copy-on-write bind. Relative to
   // the store.
