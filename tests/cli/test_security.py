@@ -1,5 +1,8 @@
 """What a hostile layer, source tree or command may not do to the host, and to the next run."""
 
+import os
+import shlex
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -36,6 +39,31 @@ def test_a_link_in_a_bound_directory_cannot_make_a_mount_point_on_the_host(strat
     options = ("--bind", f"{source}:/tmp/src", "--bind", f"{victim}:/tmp/src/x/new")
     strata.sh("true", options=options).fails(125, "/tmp/src/x/new")
     assert listing(victim) == []
+
+
+def test_what_the_host_mounts_later_does_not_appear_in_a_read_only_bind(strata, base, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    # In a mount namespace of our own, where everybody may mount.
+    command = strata.command(
+        "run", "--bind", f"{shared}:/s:ro", "base", "--",
+        "sh", "-c", "echo up; read go; grep ' /s' /proc/self/mountinfo | wc -l; echo x >/s/sub/new",
+    )
+    script = f"""
+        mount -t tmpfs t {shared} && mount --make-shared {shared} && mkdir {shared}/sub || exit 9
+        mkfifo {tmp_path}/go
+        {shlex.join(command)} <{tmp_path}/go | {{
+            exec 3>{tmp_path}/go
+            read up; mount -t tmpfs t {shared}/sub || exit 8
+            echo go >&3; cat
+        }}
+        ls {shared}/sub
+    """
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "sh", "-c", script],
+        env=strata.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )
+    assert done.stdout == "1\n", done.stderr
 
 
 # --- /proc and /dev, where uid 0 of the sandbox is the host's ----------------------------------------
