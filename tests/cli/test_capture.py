@@ -1,7 +1,5 @@
 """--capture: what a command changed becomes a layer."""
 
-
-
 import pytest
 
 

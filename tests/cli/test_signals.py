@@ -1,0 +1,138 @@
+"""Signals to strata reach the command; nothing of a sandbox outlives strata."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import waiting
+
+FORWARDED = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]
+
+
+def started(strata, script, *options):
+    """A run whose command has printed "up", and the pids inside, pid 1 first."""
+    process = strata.start("run", *options, "base", "--", "sh", "-c", script, stdin=subprocess.PIPE)
+    waiting.read_until(process, b"up")
+    return process, waiting.until(lambda: waiting.at_least(2, waiting.descendants(process.pid)))
+
+
+@pytest.mark.parametrize("name", FORWARDED)
+def test_a_signal_reaches_the_command(strata, base, name):
+    process, _ = started(strata, f"trap 'echo got {name}; exit 3' {name}; echo up; while :; do sleep 0.02; done")
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    status, out, _ = waiting.finish(process)
+    assert (status, out) == (3, f"got {name}\n".encode())
+
+
+@pytest.mark.parametrize("name", FORWARDED)
+def test_a_signal_that_the_command_does_not_catch_ends_it(strata, base, name):
+    process, _ = started(strata, "echo up; exec sleep 1000")
+    waiting.until(lambda: "sleep" in commands_below(process.pid))
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    assert waiting.finish(process)[0] == 128 + getattr(signal, f"SIG{name}")
+
+
+def commands_below(pid):
+    found = []
+    for child in waiting.descendants(pid):
+        try:
+            with open(f"/proc/{child}/comm") as file:
+                found.append(file.read().strip())
+        except OSError:
+            pass
+    return found
+
+
+def test_a_signal_before_the_command_has_started_is_not_lost(strata, base):
+    for delay in range(0, 12):
+        process = strata.start("run", "base", "--", "sleep", "1000")
+        time.sleep(delay / 1000)
+        process.terminate()
+        # Before strata handles signals it dies of this one, as any program.
+        assert waiting.finish(process)[0] in (143, -signal.SIGTERM)
+
+
+def test_a_process_group_that_is_interrupted_ends_with_the_commands_status(strata, base):
+    # Ctrl-C at a terminal goes to strata alone: the command has a session of its own.
+    process, inside = started(strata, "trap 'echo cleaned; exit 130' INT; echo up; while :; do sleep 0.02; done")
+    assert os.getpgid(inside[0]) != os.getpgid(process.pid)
+    process.send_signal(signal.SIGINT)
+    assert waiting.finish(process)[:2] == (130, b"cleaned\n")
+
+
+# --- stop and continue ---------------------------------------------------------------------------------
+
+
+def test_sigtstp_stops_strata_and_all_inside_and_sigcont_resumes(strata, base):
+    process, _ = started(strata, "sh -c 'while :; do sleep 0.01; done' & echo up; while :; do sleep 0.01; done")
+    inside = waiting.until(lambda: waiting.at_least(3, waiting.descendants(process.pid)))
+    process.send_signal(signal.SIGTSTP)
+    waiting.until(lambda: waiting.state(process.pid) == "T", "strata to stop")
+    # pid 1 waits; everything else is stopped.
+    waiting.until(lambda: all(waiting.state(pid) in ("T", "") for pid in waiting.descendants(process.pid)[1:]))
+    assert len(waiting.descendants(process.pid)) >= 3
+    process.send_signal(signal.SIGCONT)
+    waiting.until(lambda: all(waiting.state(pid) != "T" for pid in [process.pid, *inside]))
+    process.terminate()
+    assert waiting.finish(process)[0] == 143
+
+
+def test_a_stopped_run_can_be_killed(strata, base):
+    process, inside = started(strata, "echo up; while :; do sleep 0.01; done")
+    process.send_signal(signal.SIGTSTP)
+    waiting.until(lambda: waiting.state(process.pid) == "T", "strata to stop")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    assert waiting.finish(process)[0] == 143
+    assert all(map(waiting.gone, inside))
+
+
+# --- death ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.leaves_files
+def test_the_sandbox_dies_when_strata_is_killed(strata, base):
+    script = "setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000' & (sleep 1000 &) ; trap '' TERM HUP; echo up; cat; sleep 1000"
+    process, _ = started(strata, script)
+    inside = waiting.until(lambda: waiting.at_least(5, waiting.descendants(process.pid)))
+    process.kill()
+    process.communicate()
+    waiting.until(lambda: all(map(waiting.gone, inside)), "every process of the sandbox to die", seconds=5)
+
+
+@pytest.mark.leaves_files
+def test_what_a_killed_run_leaves_is_taken_away_by_the_next(strata, base, store):
+    process, inside = started(strata, "echo x > /usr/x; echo up; cat")
+    process.kill()
+    process.communicate()
+    waiting.until(lambda: all(map(waiting.gone, inside)))
+    assert strata.sh("ls /usr").ok().out == "share"
+    assert [path.stat().st_mode & 0o777 for path in (store / "stages").iterdir()] == [0o500]
+
+
+def test_strata_says_137_when_the_sandbox_is_killed_from_outside(strata, base):
+    process, inside = started(strata, "echo up; sleep 1000")
+    os.kill(inside[0], signal.SIGKILL)
+    assert waiting.finish(process)[0] == 137
+
+
+def test_a_command_that_kills_everything_ends_alone(strata, base):
+    # kill(-1) inside reaches neither pid 1 nor anything outside.
+    assert strata.sh("sleep 1000 & kill -9 -1; echo unreached").returncode in (0, 137)
+
+
+def test_pid_1_cannot_be_killed_from_inside(strata, base):
+    assert strata.sh("kill -9 1; kill -STOP 1; sleep 0.05; echo alive").out == "alive"
+
+
+def test_a_signal_that_the_caller_ignores_is_ignored_inside(strata, base):
+    # nohup strata run ...
+    process = strata.start(
+        "run", "base", "--", "sh", "-c", "echo up; sleep 0.3; echo still here",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    waiting.read_until(process, b"up")
+    process.send_signal(signal.SIGHUP)
+    assert waiting.finish(process)[:2] == (0, b"still here\n")
