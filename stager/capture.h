@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Capture: what a command wrote becomes a layer, by rename: no file is copied, each new or changed one
-// is read once, for its digest. The cost follows what changed, not the size of the root.
+// Capture: what a command wrote becomes a layer, by rename: no file is copied, each new or changed
+// one is read once, for its digest. The cost follows what changed, not the size of the root.
 //
-// Both functions must run after every process of the sandbox is gone. They take a PendingLayer whose
-// `tree` has just been renamed into place (and so is on the store's file system), normalise it in
-// place, and publish it. On failure the pending tree is removed with its content unless noted.
+// Both functions must run after every process of the sandbox is gone. They take a PendingLayer
+// whose `tree` has just been renamed into place (and so is on the store's file system), normalise
+// it in place, and publish it. On failure the pending tree is removed with its content.
+//
+// In both, setuid and setgid bits and security.capability go into the manifest and from the disk;
+// the root's own attributes, ACLs and devices are left out. A path over 4095 bytes, or more levels
+// than the process may have descriptors, is an error.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +25,8 @@
 namespace strata {
 
 struct CaptureOptions {
-  std::optional<int64_t> mtime;        // every mtime of a new or changed entry becomes this second
-  uint32_t uid = 0;                    // owner of entries that are new (ids as seen in the sandbox)
+  std::optional<int64_t> mtime;  // every mtime of a new or changed entry becomes this second
+  uint32_t uid = 0;              // owner of entries that are new (ids as seen in the sandbox)
   uint32_t gid = 0;
   std::vector<std::string> leave_out;  // clean paths ("work/out"): mount points, never captured
   unsigned jobs = 0;                   // 0: as many as there are processors
@@ -32,22 +36,23 @@ struct CaptureOptions {
 struct CaptureResult {
   LayerId id;
   bool existed = false;
-  uint64_t entries = 0;         // of the layer, the root not counted
+  uint64_t entries = 0;  // of the layer, the root not counted
   uint64_t content_bytes = 0;
-  uint64_t dropped = 0;         // unchanged copy-ups, whiteouts that hide nothing, sockets, ...
+  uint64_t dropped = 0;  // unchanged copy-ups, whiteouts that hide nothing, sockets, ...
   std::vector<std::string> warnings;
 };
 
 // The upper directory of an overlay whose lower layers are `lower` (skeleton included). Normalised:
-// overlayfs's own attributes stripped; whiteouts and opaque marks kept only where they hide something
-// in `lower`; unchanged copy-ups dropped, unless hard-linked to an entry that is kept; sockets and
-// devices left out. Owners and, where the content is unchanged, setuid bits and capabilities are inherited
-// from `lower` for entries that exist there with the same type.
+// overlayfs's own attributes stripped; whiteouts and opaque marks kept only where they hide
+// something in `lower`; unchanged copy-ups dropped, unless hard-linked to an entry that is kept, or
+// to one that `lower` has as another inode; sockets and devices left out. Owners and, where the
+// content is unchanged, setuid bits and capabilities are inherited from `lower` for entries that
+// exist there with the same type.
 Result<CaptureResult> CaptureUpper(const Store& store, PendingLayer pending,
                                    const LowerChain& lower, const CaptureOptions& options);
 
-// A plain directory (--output): nothing lies below it. Anything that would act as overlayfs metadata
-// (0:0 devices, user.overlay.* attributes) is removed from it.
+// A plain directory (--output): nothing lies below it. Anything that would act as overlayfs
+// metadata (0:0 devices, user.overlay.* attributes) is removed from it.
 Result<CaptureResult> CaptureDirectory(const Store& store, PendingLayer pending,
                                        const CaptureOptions& options);
 
