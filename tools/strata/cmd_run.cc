@@ -3,6 +3,7 @@
 // strata run and strata shell: stage the layers, run a command in them, capture what it wrote.
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <initializer_list>
@@ -54,8 +55,13 @@ Result<int> Shell(Context& context, const ParsedArgs& args) {
   sigset_t received = SignalSet({SIGTERM, SIGHUP});
   sigset_t blocked = SignalSet({SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTOU});
   STRATA_ASSIGN(UniqueFd signal_fd, ReceiveSignals(blocked, received));
+  termios settings;
+  const bool terminal = ::tcgetattr(STDIN_FILENO, &settings) == 0;
   Result<void> ran = session.Run({shell}, /*own_session=*/false, signal_fd.get());
-  if (::isatty(STDIN_FILENO) != 0) ::tcsetpgrp(STDIN_FILENO, ::getpgrp());
+  if (terminal) {  // a shell that was killed while it read a line leaves it in raw mode
+    ::tcsetpgrp(STDIN_FILENO, ::getpgrp());
+    ::tcsetattr(STDIN_FILENO, TCSADRAIN, &settings);
+  }
   STRATA_TRY(std::move(ran));
   return session.Finish();
 }
