@@ -204,6 +204,8 @@ Result<const LowerChain*> Stage::Chain() {
 Result<PendingLayer> Stage::TakeForCapture(const std::string& directory) {
   if (!workspace_.held()) {
     STRATA_ASSIGN(PendingLayer pending, store_->NewLayer(false));
+    // Moving a directory takes write permission on it, and the command may have changed its mode.
+    if (::fchmodat(store_->fd(), directory.c_str(), 0755, 0) != 0) return FailSys(errno, "chmod", directory);
     int rc = sys::RenameAt2(store_->fd(), directory.c_str(), pending.dir_fd(), "tree");
     if (rc == 0) return pending;
     if (rc != -EXDEV) return FailSys(-rc, "rename", directory);

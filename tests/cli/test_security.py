@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -88,3 +89,84 @@ def test_a_device_of_the_host_cannot_be_changed_but_used(strata, base, device):
 def test_nested_user_namespaces_can_still_be_set_up(strata, base):
     script = "unshare -r sh -c 'id -u'"
     assert strata.sh(script, options=("--nested-userns", "--uid", "7", "--gid", "7")).ok().out == "0"
+
+
+# --- what a command leaves in its output -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["000", "555", "1777"])
+def test_an_output_directory_of_any_mode_is_delivered_and_captured(strata, base, tmp_path, mode):
+    script = f"echo x >/out/f; chmod {mode} /out"
+    strata.sh(script, options=("--output", f"/out={tmp_path}/result")).ok()
+    assert oct((tmp_path / "result").stat().st_mode & 0o7777) == oct(int(mode, 8))
+    os.chmod(tmp_path / "result", 0o700)
+    assert listing(tmp_path / "result") == ["f"]
+    strata.sh(script, options=("--output", "/out", "--capture", "made")).ok()
+    assert strata("files", "made").ok().out.split() == ["f"]
+
+
+def test_a_root_without_write_permission_is_captured(strata, base):
+    strata.sh("echo x >/f; chmod 555 /", options=("--capture", "made")).ok()
+    assert strata("files", "made").ok().out.split() == ["f"]
+
+
+def test_setuid_bits_do_not_leave_the_sandbox(strata, base, tmp_path):
+    script = (
+        "mkdir -p /out/d/shut; cp /bin/busybox /out/d/shut/su; chmod 6755 /out/d/shut/su;"
+        "cp /bin/busybox /out/g; chmod 2711 /out/g; chmod 3777 /out/d; chmod 0 /out/d/shut; chmod 6755 /out"
+    )
+    done = strata.sh(script, options=("--output", f"/out={tmp_path}/result")).ok()
+    assert "2 files lost" in done.stderr
+    modes = {}
+    for name in (".", "g", "d", "d/shut"):
+        path = tmp_path / "result" / name
+        modes[name] = oct(path.stat().st_mode & 0o7777)
+        path.chmod(0o700)
+    modes["su"] = oct((tmp_path / "result/d/shut/su").stat().st_mode & 0o7777)
+    assert modes == {".": "0o755", "g": "0o711", "d": "0o1777", "d/shut": "0o0", "su": "0o755"}
+
+
+def python_options():
+    """The options that show this Python to a sandbox, at the paths that it has here."""
+    executable = os.path.realpath(sys.executable)
+    libraries = subprocess.run(["ldd", executable], capture_output=True, text=True, check=True).stdout
+    options = ["--bind", f"{sys.base_prefix}:{sys.base_prefix}:ro"]
+    for word in libraries.split():
+        if word.startswith("/") and not word.startswith(sys.base_prefix + "/"):
+            options += ["--bind", f"{os.path.realpath(word)}:{word}:ro"]
+    return options
+
+
+def test_capabilities_of_files_do_not_count_outside(strata, base, tmp_path):
+    code = (
+        "import os, shutil, struct; shutil.copy('/bin/busybox', '/out/x');"
+        "os.setxattr('/out/x', 'security.capability', struct.pack('<5I', 0x02000001, 1 << 7, 0, 0, 0))"
+    )
+    options = ("--output", f"/out={tmp_path}/result", *python_options())
+    done = strata("run", *options, "base", "--", os.path.realpath(sys.executable), "-c", code).ok()
+    result = tmp_path / "result/x"
+    if os.geteuid() == 0:
+        assert "1 files lost" in done.stderr
+        assert os.listxattr(result) == []
+    else:
+        # They are for the namespaces of the user who ran this: the last word, not 0, says whose.
+        assert int.from_bytes(os.getxattr(result, "security.capability")[20:24], "little") == os.geteuid()
+
+
+@pytest.mark.parametrize("option", ["--output", "--stats"])
+def test_a_command_cannot_choose_where_results_go(strata, base, tmp_path, option):
+    source, elsewhere = tmp_path / "source", tmp_path / "elsewhere"
+    (source / "build").mkdir(parents=True)
+    elsewhere.mkdir()
+    place = f"{source}/build/result"
+    option = (option, f"/out={place}" if option == "--output" else place)
+    script = f"mv /src/build /src/aside; ln -s {elsewhere} /src/build; test -d /out && echo x >/out/f || true"
+    strata.sh(script, options=("--bind", f"{source}:/src", *option)).ok()
+    assert listing(elsewhere) == []
+    assert (source / "aside/result").exists()
+
+
+def test_a_fifo_in_the_place_of_the_statistics_is_replaced(strata, base, tmp_path):
+    options = ("--bind", f"{tmp_path}:/src", "--stats", f"{tmp_path}/stats.json")
+    strata.sh("mkfifo /src/stats.json", options=options, timeout=20).ok()
+    assert (tmp_path / "stats.json").is_file()

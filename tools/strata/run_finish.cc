@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The second half of a RunSession: after the command has ended.
-#include <dirent.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
-#include <algorithm>
-#include <cerrno>
-
-#include "base/copy_tree.h"
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
@@ -92,37 +86,14 @@ Result<void> RunSession::Capture() {
   return {};
 }
 
-// Before the command runs: what took an hour to make needs a place to go.
-Result<void> RunSession::CheckOutput() const {
-  const std::string& to = request_.output_host;
-  struct stat st;
-  const std::string parent = to.substr(0, std::max<size_t>(to.find_last_of('/'), 1));
-  STRATA_TRY(sys::Check(sys::FstatAt(AT_FDCWD, parent.c_str(), &st, 0), "stat", parent));
-  int rc = sys::FstatAt(AT_FDCWD, to.c_str(), &st);
-  if (rc == -ENOENT) return {};
-  if (rc < 0) return FailSys(-rc, "stat", to);
-  if (!S_ISDIR(st.st_mode)) return Fail(Errc::kExists, "{} is there already", to);
-  STRATA_ASSIGN(UniqueFd fd, OpenAt(AT_FDCWD, to, O_RDONLY | O_DIRECTORY));
-  alignas(dirent64) char entries[1024];  // "." and ".." are 48 bytes of it
-  int64_t size = sys::GetDents(fd.get(), entries, sizeof entries);
-  if (size > 48) return Fail(Errc::kExists, "{} is there already, and not empty", to);
-  return {};
-}
-
-// By rename where the output and HOSTDIR are on one file system, else by copying.
 Result<void> RunSession::DeliverOutput() {
-  const std::string& to = request_.output_host;
-  // An empty directory may be in the way; anything else there is not ours to replace.
-  int rc = sys::UnlinkAt(AT_FDCWD, to.c_str(), AT_REMOVEDIR);
-  if (rc < 0 && rc != -ENOENT) {
-    return Fail(Errc::kExists, "{} is there already{}", to,
-                rc == -ENOTEMPTY || rc == -EEXIST ? ", and not empty" : "");
+  STRATA_ASSIGN(size_t disarmed, Deliver(store_->fd(), store_->path(), output_, output_place_));
+  if (disarmed > 0 && !context_.quiet) {
+    PrintWarning(fmt::format("{}: {} files lost their setuid or setgid bit or capabilities; a captured layer "
+                             "keeps them",
+                             request_.output_host, disarmed));
   }
-  rc = sys::RenameAt2(store_->fd(), output_.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
-  if (rc == 0) return {};
-  if (rc != -EXDEV) return FailSys(-rc, "rename", to);
-  STRATA_TRY(MakeDirs(AT_FDCWD, to, 0755));
-  return CopyTree(store_->path() + "/" + output_, to);
+  return {};
 }
 
 Result<void> RunSession::KeepFailed() {
@@ -183,13 +154,8 @@ Result<void> RunSession::WriteStats(int status) const {
                          {"existed", captured_->existed}};
   }
   std::string text = stats.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  // /dev/stdout or a fifo is written to; a rename would take its place.
-  struct stat st;
-  if (sys::FstatAt(AT_FDCWD, request_.stats_file.c_str(), &st, 0) == 0 && !S_ISREG(st.st_mode)) {
-    STRATA_ASSIGN(UniqueFd file, OpenAt(AT_FDCWD, request_.stats_file, O_WRONLY));
-    return WriteAll(file.get(), text, request_.stats_file);
-  }
-  return ReplaceFile(AT_FDCWD, request_.stats_file, text);
+  if (stats_fd_.valid()) return WriteAll(stats_fd_.get(), text, request_.stats_file);
+  return ReplaceFile(stats_place_.parent.get(), stats_place_.name, text);
 }
 
 }  // namespace strata

@@ -44,9 +44,7 @@ Result<void> RunSession::Prepare() {
   if (request_.seccomp == RunRequest::Seccomp::kFile) {
     STRATA_ASSIGN_WITH(filter_, LoadFilterFile(request_.seccomp_file), "--seccomp");
   }
-  if (!request_.output_host.empty()) {
-    STRATA_TRY_WITH(CheckOutput(), fmt::format("--output {}", request_.output_host));
-  }
+  STRATA_TRY(FindHostPlaces());
   STRATA_TRY(LockCaches());
   STRATA_TRY(PlanMounts(&stage_options_.mount_points));
   using Upper = StageOptions::Upper;
@@ -59,6 +57,26 @@ Result<void> RunSession::Prepare() {
   stage_options_.directory = request_.scratch_directory;
   STRATA_TRY(MakeStage());
   staged_ns_ = MonotonicNs();
+  return {};
+}
+
+// Before the command runs: what took an hour to make needs a place to go.
+Result<void> RunSession::FindHostPlaces() {
+  if (!request_.output_host.empty()) {
+    auto find = [&]() -> Result<void> {
+      STRATA_ASSIGN(output_place_, FindHostPlace(request_.output_host));
+      return CheckFree(output_place_);
+    };
+    STRATA_TRY_WITH(find(), fmt::format("--output {}", request_.output_host));
+  }
+  if (request_.stats_file.empty()) return {};
+  struct stat st;
+  if (sys::FstatAt(AT_FDCWD, request_.stats_file.c_str(), &st, 0) == 0 && !S_ISREG(st.st_mode)) {
+    // /dev/stdout or a fifo is written to; a rename would take its place.
+    STRATA_ASSIGN_WITH(stats_fd_, OpenAt(AT_FDCWD, request_.stats_file, O_WRONLY | O_NOCTTY), "--stats");
+    return {};
+  }
+  STRATA_ASSIGN_WITH(stats_place_, FindHostPlace(request_.stats_file), "--stats");
   return {};
 }
 

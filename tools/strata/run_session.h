@@ -14,6 +14,7 @@
 #include "stager/capture.h"
 #include "stager/stage.h"
 #include "tools/strata/command.h"
+#include "tools/strata/host_place.h"
 #include "tools/strata/run_options.h"
 
 namespace strata {
@@ -32,6 +33,7 @@ class RunSession {
   Result<int> Finish();
 
  private:
+  Result<void> FindHostPlaces();
   Result<void> PlanMounts(std::vector<MountPoint>* points);
   void AddMount(SandboxMount mount, bool directory, std::vector<MountPoint>* points);
   Result<void> PlanBind(const RunRequest::Mount& mount, std::vector<MountPoint>* points);
@@ -44,7 +46,6 @@ class RunSession {
   Result<void> LockCaches();
   Result<void> LockCache(const std::string& name);
   Result<void> Capture();
-  Result<void> CheckOutput() const;
   Result<void> DeliverOutput();
   Result<void> KeepFailed();
   Result<void> WriteStats(int status) const;
@@ -61,6 +62,9 @@ class RunSession {
   std::vector<sock_filter> filter_;
   std::optional<size_t> output_mount_;  // in mounts_
   std::string output_;                  // its source, relative to the store
+  HostPlace output_place_;
+  HostPlace stats_place_;
+  UniqueFd stats_fd_;  // of what is no regular file
   std::optional<Stage> stage_;
   std::vector<std::string> argv_;
   SandboxResult result_;
