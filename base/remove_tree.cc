@@ -53,7 +53,8 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
   auto enter = [&](int dir_fd, const char* child) -> bool {
     if (stack.size() >= kMostLevels) {
       ::fchmod(dir_fd, 0700);  // moving a directory writes to its parent and to itself
-      ::fchmodat(dir_fd, child, 0700, 0);
+      // Where that fails, so does the rename, which says why.
+      static_cast<void>(::fchmodat(dir_fd, child, 0700, 0) == 0);
       int moved = sys::RenameAt2(dir_fd, child, ::dirfd(stack.front().dir), RandomName().c_str());
       if (moved == 0) moved_up = true;
       if (moved < 0 && moved != -ENOENT) note(-moved, "rename", child);
