@@ -5,6 +5,7 @@
 // root's content is not trusted, so every path in it is resolved inside it (openat2).
 #include <dirent.h>
 #include <linux/openat2.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 #include <cerrno>
@@ -97,24 +98,46 @@ int MakeTarget(int root_fd, const ChildMount& mount) noexcept {
   return parent;
 }
 
-// Puts the mount (or the tree of mounts) at `source` on the already opened `target_fd`.
-int BindTo(const char* source, int target_fd, bool recursive, uint64_t attributes,
-           const char* target, ChildFailure* failure) noexcept {
+// Where a mount goes: `path` in `root_fd`, which was opened as `fd`.
+struct Target {
+  int root_fd;
+  const char* path;
+  int fd;
+};
+
+// What an older kernel, or the filter of a container, answers.
+bool IsMissing(int rc) noexcept { return rc == -ENOSYS || rc == -EPERM; }
+
+// BindTo by mount(2). MOUNT_ATTR_* are MS_* as far as they are used here.
+int BindByMount2(const char* source, const Target& target, bool recursive, uint64_t attributes,
+                 ChildFailure* failure) noexcept {
+  // A remount changes one mount, not those below it: read-only means all, so EINVAL if there are any.
+  bool all = recursive && (attributes & MOUNT_ATTR_RDONLY) == 0;
+  int rc = sys::Mount(source, FdPath(target.fd).text, nullptr, MS_BIND | (all ? MS_REC : 0), nullptr);
+  if (rc < 0) return Fail(failure, rc, "bind", source);
+  // `target.fd` still leads below it.
+  Descriptor mounted(OpenInRoot(target.root_fd, target.path));
+  if (mounted.fd < 0) return Fail(failure, mounted.fd, "open mount point", target.path);
+  FdPath to(mounted.fd);
+  rc = sys::Mount(nullptr, to.text, nullptr, MS_PRIVATE | MS_REC, nullptr);
+  if (rc == 0 && attributes != 0) {
+    // What restricts it already may not be lifted.
+    struct statvfs st;
+    unsigned long flags = MS_REMOUNT | MS_BIND | attributes;
+    if (::fstatvfs(mounted.fd, &st) == 0) {
+      flags |= st.f_flag & (ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC);
+    }
+    rc = sys::Mount(nullptr, to.text, nullptr, flags, nullptr);
+  }
+  return rc < 0 ? Fail(failure, rc, "remount", target.path) : 0;
+}
+
+// Puts the mount (or the tree of mounts) at `source` on `target`.
+int BindTo(const char* source, const Target& target, bool recursive, uint64_t attributes,
+           ChildFailure* failure) noexcept {
   unsigned tree_flags = OPEN_TREE_CLONE | (recursive ? unsigned{AT_RECURSIVE} : 0U);
   Descriptor tree(sys::OpenTree(AT_FDCWD, source, tree_flags));
-  if (tree.fd == -ENOSYS || tree.fd == -EPERM) {  // mount(2) is older
-    FdPath to(target_fd);
-    // A remount changes one mount, not those below it: read-only means all, so EINVAL if there are any.
-    bool all = recursive && (attributes & MOUNT_ATTR_RDONLY) == 0;
-    int rc = sys::Mount(source, to.text, nullptr, MS_BIND | (all ? MS_REC : 0), nullptr);
-    if (rc == 0) rc = sys::Mount(nullptr, to.text, nullptr, MS_PRIVATE | MS_REC, nullptr);
-    if (rc == 0 && attributes != 0) {
-      unsigned long flags = MS_REMOUNT | MS_BIND | kNoSetuidNoDevices |
-                            (attributes & MOUNT_ATTR_RDONLY ? MS_RDONLY : 0);
-      rc = sys::Mount(nullptr, to.text, nullptr, flags, nullptr);
-    }
-    return rc < 0 ? Fail(failure, rc, "bind", source) : 0;
-  }
+  if (IsMissing(tree.fd)) return BindByMount2(source, target, recursive, attributes, failure);
   if (tree.fd < 0) return Fail(failure, tree.fd, "open_tree", source);
   if (attributes != 0) {
     struct mount_attr attr {};
@@ -122,11 +145,12 @@ int BindTo(const char* source, int target_fd, bool recursive, uint64_t attribute
     attr.propagation = MS_PRIVATE;  // what the host mounts later has none of these attributes
     int rc = sys::MountSetattr(tree.fd, "", AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0U),
                                &attr);
+    if (IsMissing(rc)) return BindByMount2(source, target, recursive, attributes, failure);
     if (rc < 0) return Fail(failure, rc, "mount_setattr", source);
   }
-  int rc = sys::MoveMount(tree.fd, "", target_fd, "",
+  int rc = sys::MoveMount(tree.fd, "", target.fd, "",
                           MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
-  return rc < 0 ? Fail(failure, rc, "move_mount", target) : 0;
+  return rc < 0 ? Fail(failure, rc, "move_mount", target.path) : 0;
 }
 
 // `name` is a fresh entry of a directory that we made, so no link can be in the way. Read-only is about the
@@ -134,8 +158,8 @@ int BindTo(const char* source, int target_fd, bool recursive, uint64_t attribute
 int BindDevice(const char* source, int dev_fd, const char* name, ChildFailure* failure) noexcept {
   Descriptor file(sys::OpenAt(dev_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0666));
   if (file.fd < 0) return Fail(failure, file.fd, "create /dev entry", name);
-  return BindTo(source, file.fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, name,
-                failure);
+  return BindTo(source, {dev_fd, name, file.fd}, false,
+                MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, failure);
 }
 
 // A directory right below the root that is no link: where /proc, /dev and /tmp go.
@@ -177,7 +201,7 @@ int ProtectAllButProcesses(int proc_fd, ChildFailure* failure) noexcept {
       Descriptor file(sys::OpenAt(proc_fd, name, O_PATH | O_NOFOLLOW));
       if (file.fd == -ENOENT) continue;  // a module was unloaded
       if (file.fd < 0) return Fail(failure, file.fd, "open /proc entry", name);
-      int rc = BindTo(FdPath(file.fd).text, file.fd, false, kProtected, name, failure);
+      int rc = BindTo(FdPath(file.fd).text, {proc_fd, name, file.fd}, false, kProtected, failure);
       if (rc < 0) return rc;
     }
   }
@@ -230,7 +254,9 @@ int MountProc(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
     struct mount_attr attr {};
     attr.attr_set = MOUNT_ATTR_RDONLY;
     rc = sys::MountSetattr(proc.fd, "", AT_EMPTY_PATH, &attr);
-    if (rc == -ENOSYS || rc == -EPERM) rc = ProtectAllButProcesses(proc.fd, failure);
+    if (IsMissing(rc)) {
+      rc = sys::Mount(nullptr, FdPath(proc.fd).text, nullptr, MS_REMOUNT | MS_BIND | kProtected, nullptr);
+    }
     if (rc < 0) Fail(failure, rc, "mount_setattr", "/proc");
   }
   if (rc < 0) return rc;
@@ -238,7 +264,7 @@ int MountProc(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
     Descriptor entry(sys::OpenAt(proc.fd, name, O_PATH | O_NOFOLLOW));
     if (entry.fd == -ENOENT) continue;
     if (entry.fd < 0) return Fail(failure, entry.fd, "open /proc entry", name);
-    rc = BindTo("/dev/null", entry.fd, false, MOUNT_ATTR_RDONLY, name, failure);
+    rc = BindTo("/dev/null", {proc.fd, name, entry.fd}, false, MOUNT_ATTR_RDONLY, failure);
     if (rc < 0) return rc;
   }
   return 0;
@@ -323,10 +349,10 @@ int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexc
                      failure);
         break;
       case SandboxMount::Kind::kBind:
-        rc = BindTo(mount.source, target.fd, true,
+        rc = BindTo(mount.source, {root_fd, mount.target, target.fd}, true,
                     MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
                         (mount.read_only ? unsigned{MOUNT_ATTR_RDONLY} : 0U),
-                    mount.target, failure);
+                    failure);
         break;
       case SandboxMount::Kind::kCopyOnWrite: {
         OverlayPlan overlay{.lowers = &mount.source,
