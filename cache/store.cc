@@ -232,7 +232,7 @@ Result<bool> Store::PublishAs(PendingLayer pending, const std::vector<uint8_t>& 
   return true;
 }
 
-Result<void> Store::RemoveLayer(const LayerId& id) const {
+Result<void> Store::RemoveLayer(const LayerId& id, const std::vector<std::string>& names) const {
   auto lock = FileLock::OnDirectory(root_.get(), LayerPath(id) + "/tree", LockMode::kExclusive,
                                     LockWait::kFail);
   if (!lock) {
@@ -242,6 +242,8 @@ Result<void> Store::RemoveLayer(const LayerId& id) const {
     }
     return Unexpected(std::move(lock).error());
   }
+  // The names first: who is killed in between leaves a layer without a name, not the reverse.
+  for (const std::string& name : names) STRATA_TRY(RemoveRef(name));
   std::string trash = "trash/" + RandomName();
   STRATA_TRY(sys::Check(
       sys::RenameAt2(root_.get(), LayerPath(id).c_str(), root_.get(), trash.c_str()), "rename",

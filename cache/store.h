@@ -81,8 +81,8 @@ class Store {
   // The same for a derived layer, as derived/<name>; whoever was first wins.
   Result<void> PublishDerived(PendingLayer pending, const std::vector<uint8_t>& manifest,
                               const std::string& name) const;
-  // kBusy while somebody holds a lease on it.
-  Result<void> RemoveLayer(const LayerId& id) const;
+  // With the refs `names`. kBusy while somebody holds a lease on it: then all stay.
+  Result<void> RemoveLayer(const LayerId& id, const std::vector<std::string>& names = {}) const;
 
   // --- Refs: names for layers. [A-Za-z0-9._/:+~@-], 1 to 100 bytes, no empty, "." or ".." part, not
   // starting with '-' or "dir:".

@@ -82,8 +82,7 @@ Result<Removal> Plan(const Store& store, std::vector<Store::Ref>& refs, const ch
 }
 
 Result<void> Carry(const Store& store, const Removal& removal) {
-  // The layer first: when it is in use, the names stay.
-  if (removal.layer) STRATA_TRY(store.RemoveLayer(removal.id));
+  if (removal.layer) return store.RemoveLayer(removal.id, removal.refs);
   for (const std::string& ref : removal.refs) STRATA_TRY(store.RemoveRef(ref));
   return {};
 }
