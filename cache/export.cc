@@ -302,6 +302,7 @@ Result<void> ExportLayer(const Store& store, const LayerId& id, int fd, const st
                          const ExportOptions& options) {
   STRATA_ASSIGN(LayerLease lease, store.LeaseLayer(id));
   STRATA_ASSIGN(Manifest manifest, store.OpenManifest(id));
+  STRATA_TRY_WITH(manifest.Validate(), fmt::format("layer {:.12}", id.Hex()));
   STRATA_TRY(CheckFormat(manifest, options.format));
   Progress* progress = options.progress;
   if (progress != nullptr) progress->total_bytes = manifest.content_size();

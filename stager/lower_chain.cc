@@ -44,6 +44,7 @@ std::optional<LowerChain::Merged> LowerChain::Lookup(std::string_view path) cons
 bool LowerChain::HasVisibleChildren(const Merged& directory) const {
   for (auto place = directory.places.begin(); place != directory.places.end(); ++place) {
     const ManifestEntry& d = entry(*place);
+    if (uint64_t{d.first_child} + d.child_count > manifest(*place).size()) continue;  // damaged
     for (uint32_t i = 0; i < d.child_count; ++i) {
       const Place child{place->layer, d.first_child + i};
       if (entry(child).type == EntryType::kWhiteout) continue;

@@ -146,6 +146,7 @@ Result<ResolvedPath> ResolveInChain(const LowerChain& layers, std::string_view p
     if (entry.type == EntryType::kSymlink) {
       if (++links > kMaxLinks) return Fail(Errc::kInvalid, "/{}: too many links", path);
       std::string_view target = layers.manifest(child->top()).target(entry);
+      if (target.empty()) return Fail(Errc::kCorrupt, "/{}: a damaged link", path);
       names.pop_back();
       if (target.front() == '/') {
         names.clear();

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from conftest import Symlink
+from conftest import Hardlink, Symlink
 
 
 def listing(directory):
@@ -170,3 +171,39 @@ def test_a_fifo_in_the_place_of_the_statistics_is_replaced(strata, base, tmp_pat
     options = ("--bind", f"{tmp_path}:/src", "--stats", f"{tmp_path}/stats.json")
     strata.sh("mkfifo /src/stats.json", options=options, timeout=20).ok()
     assert (tmp_path / "stats.json").is_file()
+
+
+# --- a damaged store ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_damaged_manifest_is_an_error_and_nothing_worse(strata, base, layer, store, seed):
+    entries = {}
+    for i in range(9):
+        entries |= {f"d{i}": None, f"d{i}/f": "x" * i, f"d{i}/l": Symlink("f"), f"d{i}/h": Hardlink(f"d{i}/f")}
+    manifest = store / "layers" / layer("damaged", entries) / "manifest"
+    whole = manifest.read_bytes()
+    count = int.from_bytes(whole[20:24], "little")
+    manifest.chmod(0o600)
+    random = Random(seed)
+    # cache/format.md: parent, first child, child count, hardlink, name, type, flags, attributes, target
+    fields = ((0, 4), (4, 4), (8, 4), (12, 4), (16, 4), (20, 2), (22, 1), (23, 1), (28, 4), (32, 4), (56, 4), (60, 4))
+    for _ in range(4):
+        damaged = bytearray(whole)
+        for offset, size in random.sample(fields, 3):
+            at = 64 + 112 * random.randrange(count) + offset
+            value = random.choice((0, 1, count - 1, count, 0xFFFFFFFF, random.getrandbits(32)))
+            damaged[at : at + size] = (value % 256**size).to_bytes(size, "little")
+        manifest.write_bytes(damaged)
+        changes = "rm -rf /d3 /d5/l; echo >/d1/f; mv /d4 /d6/"
+        for command in (
+            ("show", "damaged"),
+            ("files", "--json", "damaged"),
+            ("diff", "damaged", "base"),
+            ("diff", "base", "damaged"),
+            ("export", "damaged", "-o", "/dev/null"),
+            ("run", "--bind", "/etc:/d3/l/x", "--bind", "/etc:/d1/y/x", "base", "damaged", "--", "true"),
+            ("run", "--capture", "c", "base", "damaged", "--", "sh", "-c", changes),
+        ):
+            assert strata(*command, timeout=20).returncode in (0, 1, 125), command
+    manifest.write_bytes(whole)

@@ -18,6 +18,17 @@ constexpr OptionSpec kFilesOptions[] = {
     kJsonOption,
 };
 
+// Each entry is looked at, so a damaged manifest is found before it is believed.
+Result<Manifest> OpenWhole(const Store& store, const LayerId& id) {
+  STRATA_ASSIGN(Manifest manifest, store.OpenManifest(id));
+  auto valid = manifest.Validate();
+  if (valid) return manifest;
+  return Unexpected(std::move(valid)
+                        .error()
+                        .Wrap(fmt::format("layer {:.12}", id.Hex()))
+                        .Hint(fmt::format("its record is damaged: strata rm {:.12}, and make it again", id.Hex())));
+}
+
 // "-rwsr-xr-x", as ls writes it; `w` marks a whiteout.
 std::string ModeText(const ManifestEntry& entry) {
   constexpr std::string_view kTypes = "?d-lpw";
@@ -75,7 +86,7 @@ Json EntryJson(const Manifest& manifest, uint32_t index, const std::string& path
 Result<int> Files(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   STRATA_ASSIGN(LayerId id, store->Resolve(args.operands[0]));
-  STRATA_ASSIGN(Manifest manifest, store->OpenManifest(id));
+  STRATA_ASSIGN(Manifest manifest, OpenWhole(*store, id));
   Output& out = context.out;
   if (context.json) {
     JsonLines lines(out);
@@ -130,8 +141,8 @@ Result<int> RunDiff(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   STRATA_ASSIGN(LayerId old_id, store->Resolve(args.operands[0]));
   STRATA_ASSIGN(LayerId new_id, store->Resolve(args.operands[1]));
-  STRATA_ASSIGN(Manifest old_layer, store->OpenManifest(old_id));
-  STRATA_ASSIGN(Manifest new_layer, store->OpenManifest(new_id));
+  STRATA_ASSIGN(Manifest old_layer, OpenWhole(*store, old_id));
+  STRATA_ASSIGN(Manifest new_layer, OpenWhole(*store, new_id));
   Output& out = context.out;
   if (context.json) {
     JsonLines lines(out);
