@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -27,6 +28,12 @@ Result<void> CheckMountPoint(int tree_fd, const char* name, const LayerId& id) {
   if (S_ISDIR(st.st_mode)) return {};
   return Fail(Errc::kInvalid, "layer {}: /{} is {}, not a directory", Short(id), name,
               S_ISLNK(st.st_mode) ? "a link" : "a file");
+}
+
+// Whether nothing below shows through. overlayfs looks for the mark in every directory but the root.
+bool HidesAllBelow(int tree_fd) {
+  char value;
+  return ::fgetxattr(tree_fd, "user.overlay.opaque", &value, 1) == 1 && value == 'y';
 }
 
 std::string BootId() {
@@ -75,6 +82,12 @@ Result<void> Stage::LeaseLayers(const std::vector<LayerId>& layers) {
       STRATA_TRY(CheckMountPoint(lease.tree_fd(), name, id));
     }
     leases_.push_back(std::move(lease));
+  }
+  for (size_t i = layers_.size(); i-- > 1;) {
+    if (!HidesAllBelow(leases_[i].tree_fd())) continue;
+    layers_.erase(layers_.begin(), layers_.begin() + static_cast<ptrdiff_t>(i));
+    leases_.erase(leases_.begin(), leases_.begin() + static_cast<ptrdiff_t>(i));
+    break;
   }
   return {};
 }

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from conftest import Hardlink, Symlink
+from conftest import Hardlink, Symlink, base_entries
 
 
 def listing(directory):
@@ -171,6 +171,19 @@ def test_a_fifo_in_the_place_of_the_statistics_is_replaced(strata, base, tmp_pat
     options = ("--bind", f"{tmp_path}:/src", "--stats", f"{tmp_path}/stats.json")
     strata.sh("mkfifo /src/stats.json", options=options, timeout=20).ok()
     assert (tmp_path / "stats.json").is_file()
+
+
+# --- what a layer hides ------------------------------------------------------------------------------
+
+
+def test_an_opaque_root_hides_all_layers_below(strata, base, make_tar):
+    entries = base_entries() | {".wh..wh..opq": "", "only": "x"}
+    del entries["usr/share/greeting"]
+    strata("import", "--format", "oci", "--name", "opaque", make_tar("opaque.tar", entries)).ok()
+    script = "ls /usr/share; cat /only; echo new >/usr/share/greeting"
+    assert strata.sh(script, "base", "opaque", options=("--capture", "made")).ok().out == "x"
+    # The layer above knows of nothing below either, and still shows.
+    assert strata.sh("cat /only /usr/share/greeting", "base", "opaque", "made").ok().out == "xnew"
 
 
 # --- a damaged store ---------------------------------------------------------------------------------
