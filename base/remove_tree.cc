@@ -28,8 +28,8 @@ int OpenForRemoval(int parent_fd, const char* name) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
   int fd = sys::OpenAt(parent_fd, name, kFlags);
   if (fd == -EACCES) {
-    // Not a race worth minding: the tree is the caller's own, in a 0700 directory.
-    if (::fchmodat(parent_fd, name, 0700, 0) != 0) return -errno;
+    // NOFOLLOW: of a sandbox that was killed, a process may have a last moment to put a link here.
+    if (::fchmodat(parent_fd, name, 0700, AT_SYMLINK_NOFOLLOW) != 0) return -errno;
     fd = sys::OpenAt(parent_fd, name, kFlags);
   }
   return fd;
@@ -54,7 +54,7 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
     if (stack.size() >= kMostLevels) {
       ::fchmod(dir_fd, 0700);  // moving a directory writes to its parent and to itself
       // Where that fails, so does the rename, which says why.
-      static_cast<void>(::fchmodat(dir_fd, child, 0700, 0) == 0);
+      static_cast<void>(::fchmodat(dir_fd, child, 0700, AT_SYMLINK_NOFOLLOW) == 0);
       int moved = sys::RenameAt2(dir_fd, child, ::dirfd(stack.front().dir), RandomName().c_str());
       if (moved == 0) moved_up = true;
       if (moved < 0 && moved != -ENOENT) note(-moved, "rename", child);

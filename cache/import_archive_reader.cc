@@ -5,6 +5,7 @@
 #include <archive_entry.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <new>
@@ -15,6 +16,7 @@ namespace strata {
 namespace {
 
 constexpr size_t kBufferSize = 256 << 10;
+constexpr uint64_t kMostPadding = 64 << 20;  // far above the largest record that a tar is padded to
 
 // What the source is, if it is something that people take for a tar.
 std::string_view Guess(std::string_view start) {
@@ -143,8 +145,11 @@ Result<void> ArchiveReader::CheckEnd() {
   }
   struct stat st;
   if (::fstat(fd_, &st) == 0 && S_ISFIFO(st.st_mode)) {
-    // Tars are padded. Whoever writes the rest into the pipe should not die of it.
-    while (sys::Read(fd_, buffer_.get(), kBufferSize) > 0) {
+    // Tars are padded. Whoever writes the rest into the pipe should not die of it, unless there is no end.
+    for (uint64_t left = kMostPadding; left > 0;) {
+      int64_t n = sys::Read(fd_, buffer_.get(), std::min<uint64_t>(left, kBufferSize));
+      if (n <= 0) break;
+      left -= static_cast<uint64_t>(n);
     }
   }
   return {};

@@ -48,6 +48,7 @@ Result<UniqueFd> OpenOrMake(const std::string& path) {
 
 // Makes a store of a directory that is empty (or nearly: another process may be doing the same).
 Result<void> Initialise(int root_fd) {
+  if (::fchmod(root_fd, 0700) != 0) return FailSys(errno, "fchmod", "store");
   for (const char* name :
        {"layers", "refs", "derived", "workspaces", "caches", "stages", "tmp", "trash", "mnt"}) {
     int rc = sys::MkdirAt(root_fd, name, 0700);
@@ -93,6 +94,14 @@ Result<std::string> Store::DefaultPath() {
 Result<Store> Store::Open(const std::string& path) {
   auto root = OpenOrMake(path);
   if (!root) return Unexpected(NoStoreAccess(std::move(root).error(), path));
+  struct stat st;
+  if (::fstat(root->get(), &st) != 0) return FailSys(errno, "fstat", path);
+  if (st.st_uid != ::geteuid()) {
+    // Whoever owns it can put links in the way of what we write, and other content into layers.
+    return Unexpected(Error(Errc::kInvalid, fmt::format("open store {}: it belongs to another user (uid {})",
+                                                        path, st.st_uid))
+                          .Hint("export STRATA_STORE=DIR, with a directory of your own"));
+  }
   char line[64];
   int format = sys::OpenAt(root->get(), "format", O_RDONLY);
   if (format == -ENOENT) {
@@ -267,8 +276,9 @@ Result<void> Store::CleanLeftovers() const {
       if ((st.st_mode & 0777) == 0500) continue;  // a clean scratch, waiting for the next run
       if (::time(nullptr) - st.st_mtime < 2 && std::string_view(place) != "trash") continue;
       auto lock = FileLock::OnDirectory(fd.get(), name, LockMode::kExclusive, LockWait::kFail);
-      if (!lock && lock.error().code() == Errc::kBusy) continue;
-      static_cast<void>(RemoveTree(fd.get(), name));
+      // Only a lock that was had says that nobody has it: not one that failed for want of descriptors.
+      bool ours = lock || lock.error().sys_errno() == ENOTDIR || std::string_view(place) == "trash";
+      if (ours) static_cast<void>(RemoveTree(fd.get(), name));
     }
     ::closedir(dir);
   }

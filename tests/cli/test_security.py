@@ -220,3 +220,29 @@ def test_a_damaged_manifest_is_an_error_and_nothing_worse(strata, base, layer, s
         ):
             assert strata(*command, timeout=20).returncode in (0, 1, 125), command
     manifest.write_bytes(whole)
+
+
+def test_a_store_of_another_user_is_not_used(strata, base, store, tmp_path):
+    if os.geteuid() == 0:
+        os.chown(store, 65534, 65534)
+    foreign = store if os.geteuid() == 0 else Path("/usr")
+    strata("list", env={"STRATA_STORE": foreign}).fails(None, "belongs to another user")
+    strata("run", "base", "--", "true", env={"STRATA_STORE": foreign}).fails(125, "belongs to another user")
+    if os.geteuid() == 0:
+        os.chown(store, 0, 0)
+
+
+def test_a_new_store_is_shut_to_others_whatever_its_directory_was(strata, make_tar, tmp_path):
+    place = tmp_path / "mine"
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+    strata("import", make_tar("a.tar", {"f": "x"}), env={"STRATA_STORE": place}).ok()
+    assert oct(place.stat().st_mode & 0o7777) == "0o700"
+
+
+def test_an_endless_archive_ends_the_import_with_its_end_mark(strata, base, base_tar):
+    script = f"{{ cat {base_tar}; cat /dev/zero; }} | {shlex.join(strata.command('import', '-'))}"
+    done = subprocess.run(
+        ["sh", "-c", script], env=strata.environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == f"{base}\n", done.stderr
