@@ -41,12 +41,19 @@ bool IsEmpty(int fd) noexcept {
   }
 }
 
-// As it was made: nothing in it, and nobody has changed the root's mode, time or attributes.
-bool IsUntouched(int fd, const char* upper_name) noexcept {
-  int upper = sys::OpenAt(fd, upper_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+timespec ChangeTime(int fd) noexcept {
+  struct stat st;
+  return sys::FstatAt(fd, "upper", &st) == 0 ? st.st_ctim : timespec{};
+}
+
+// As it was when taken: nothing in it, and nobody has changed the root's mode, time or attributes; nor, as the
+// time of the last change tells, an inode flag (chattr +S), which whatever is made there later inherits.
+bool IsUntouched(int fd, const timespec& changed) noexcept {
+  int upper = sys::OpenAt(fd, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (upper < 0) return false;
   struct stat st;
   bool untouched = ::fstat(upper, &st) == 0 && (st.st_mode & 07777) == 0755 &&
+                   st.st_ctim.tv_sec == changed.tv_sec && st.st_ctim.tv_nsec == changed.tv_nsec &&
                    st.st_mtim.tv_sec == kRootMtime && st.st_mtim.tv_nsec == 0 &&
                    ::flistxattr(upper, nullptr, 0) == 0 && IsEmpty(upper);
   ::close(upper);
@@ -120,6 +127,7 @@ Result<Scratch> Scratch::Take(int store_fd) {
     if (::fstat(scratch.fd(), &st) != 0) return FailSys(errno, "fstat", scratch.path_);
     if ((st.st_mode & 0777) == kClean) {
       if (::fchmod(scratch.fd(), kInUse) != 0) return FailSys(errno, "fchmod", scratch.path_);
+      scratch.changed_ = ChangeTime(scratch.fd());
       return scratch;
     }
     if (!IsEmpty(scratch.fd())) {  // a leftover
@@ -128,6 +136,7 @@ Result<Scratch> Scratch::Take(int store_fd) {
       continue;
     }
     STRATA_TRY(MakeUpperAndWork(scratch.fd()));
+    scratch.changed_ = ChangeTime(scratch.fd());
     return scratch;
   }
   return Fail(Errc::kBusy, "more than {} stages at once", kMostScratches);
@@ -137,12 +146,14 @@ Scratch::Scratch(Scratch&& other) noexcept
     : store_fd_(std::exchange(other.store_fd_, -1)),
       path_(std::move(other.path_)),
       lock_(std::move(other.lock_)),
+      changed_(other.changed_),
       reusable_(other.reusable_) {}
 
 Scratch& Scratch::operator=(Scratch&& other) noexcept {
   std::swap(store_fd_, other.store_fd_);
   std::swap(path_, other.path_);
   std::swap(lock_, other.lock_);
+  std::swap(changed_, other.changed_);
   std::swap(reusable_, other.reusable_);
   return *this;
 }
@@ -164,7 +175,7 @@ void Scratch::SweepUp(const std::function<bool()>& stop) {
 }
 
 bool Scratch::LeaveClean() {
-  if (!reusable_ || !IsUntouched(fd(), "upper")) return false;
+  if (!reusable_ || !IsUntouched(fd(), changed_)) return false;
   // Within one directory: a rename needs no rights on what is renamed, which has mode 0000.
   int rc = sys::RenameAt2(fd(), "work/work", fd(), ("work/" + RandomName()).c_str());
   return (rc == 0 || rc == -ENOENT) && ::fchmod(fd(), kClean) == 0;

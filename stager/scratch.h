@@ -13,6 +13,7 @@
 // Not thread-safe. The store's descriptor must outlive it.
 #pragma once
 
+#include <ctime>
 #include <functional>
 #include <string>
 
@@ -52,6 +53,7 @@ class Scratch {
   int store_fd_ = -1;
   std::string path_;
   FileLock lock_;
+  timespec changed_{};     // upper/, when it was taken
   bool reusable_ = true;  // nothing but upper and work was made
 };
 

@@ -186,6 +186,29 @@ def test_an_opaque_root_hides_all_layers_below(strata, base, make_tar):
     assert strata.sh("cat /only /usr/share/greeting", "base", "opaque", "made").ok().out == "xnew"
 
 
+# --- what a command leaves for the next run ----------------------------------------------------------
+
+
+def test_inode_flags_of_the_root_do_not_reach_the_next_run(strata, base):
+    # NOATIME is one that anybody may set, and that new files inherit.
+    code = """if True:
+        import fcntl, os, struct
+        get, set, noatime = 0x80086601, 0x40086602, 0x80
+        fd = os.open("/", os.O_RDONLY)
+        flags = struct.unpack("<Q", fcntl.ioctl(fd, get, bytes(8)))[0]
+        print(flags & noatime)
+        fcntl.ioctl(fd, set, struct.pack("<Q", flags | noatime))
+        print(struct.unpack("<Q", fcntl.ioctl(fd, get, bytes(8)))[0] & noatime)
+    """
+    command = ("run", *python_options(), "base", "--", os.path.realpath(sys.executable), "-c", code)
+    strata.sh("true").ok()  # which leaves a scratch to be used again
+    for _ in range(2):
+        done = strata(*command)
+        if "OSError" in done.stderr:
+            pytest.skip("the file system of the store has no inode flags: run on ext4")
+        assert done.ok().out.split() == ["0", "128"]
+
+
 # --- a damaged store ---------------------------------------------------------------------------------
 
 
