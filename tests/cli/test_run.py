@@ -131,7 +131,8 @@ def test_many_runs_at_once_do_not_see_each_other(strata, base):
 
 
 def test_a_background_process_is_gone_when_run_returns(strata, base):
-    process = strata.start("run", "base", "--", "sh", "-c", "setsid sleep 1000 & sleep 0.1; echo up; cat")
+    script = "setsid sleep 1000 & sleep 0.1; echo up; cat"
+    process = strata.start("run", "base", "--", "sh", "-c", script, stdin=PIPE)
     waiting.read_until(process, b"up")
     inside = waiting.until(lambda: waiting.at_least(3, waiting.descendants(process.pid)))
     assert waiting.finish(process)[0] == 0

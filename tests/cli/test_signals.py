@@ -45,6 +45,7 @@ def commands_below(pid):
     return found
 
 
+@pytest.mark.leaves_files
 def test_a_signal_before_the_command_has_started_is_not_lost(strata, base):
     for delay in range(0, 12):
         process = strata.start("run", "base", "--", "sleep", "1000")
