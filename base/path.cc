@@ -66,7 +66,9 @@ std::string QuotePath(std::string_view path) {
   while (!path.empty()) {
     size_t length = Utf8Length(path);
     unsigned char c = static_cast<unsigned char>(path[0]);
-    if (length == 0 || c < 0x20 || c == 0x7f || c == '\\') {
+    // U+0080 to U+009F start escape sequences in many a terminal, as ESC does.
+    bool c1 = length == 2 && c == 0xc2 && static_cast<unsigned char>(path[1]) < 0xa0;
+    if (length == 0 || c1 || c < 0x20 || c == 0x7f || c == '\\') {
       quoted += fmt::format("\\x{:02x}", c);
       path.remove_prefix(1);
     } else {

@@ -25,7 +25,7 @@ std::string InterpreterOf(const char* head, size_t size) {
   if (text.substr(0, 2) == "#!") {
     text.remove_prefix(2);
     text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
-    return std::string(text.substr(0, text.find_first_of(" \t\n")));
+    return std::string(text.substr(0, text.find_first_of(std::string_view(" \t\n\0", 4))));
   }
   Elf64_Ehdr elf;
   if (size < sizeof elf || std::memcmp(head, ELFMAG, SELFMAG) != 0) return {};

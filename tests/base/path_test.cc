@@ -35,6 +35,7 @@ TEST(PathTest, QuotesWhatATerminalShouldNotSee) {
   EXPECT_EQ(QuotePath("a\nb\x1b\x7f\\"), "a\\x0ab\\x1b\\x7f\\x5c");
   EXPECT_EQ(QuotePath("\xff\xc0\xaf\xed\xa0\x80"), "\\xff\\xc0\\xaf\\xed\\xa0\\x80");
   EXPECT_EQ(QuotePath("\xc3"), "\\xc3");
+  EXPECT_EQ(QuotePath("\xc2\x9b" "1m\xc2\xa0"), "\\xc2\\x9b" "1m\xc2\xa0");  // CSI, and a space
 }
 
 }  // namespace

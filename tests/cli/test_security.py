@@ -269,3 +269,28 @@ def test_an_endless_archive_ends_the_import_with_its_end_mark(strata, base, base
         ["sh", "-c", script], env=strata.environment(), capture_output=True, text=True, timeout=60
     )
     assert done.stdout == f"{base}\n", done.stderr
+
+
+# --- strata itself -----------------------------------------------------------------------------------
+
+
+def test_names_cannot_send_escape_sequences_to_the_terminal(strata, base, layer):
+    layer("names", {"a\x1b[31m\u009b31m": "x"})
+    assert strata("files", "names").ok().out == "a\\x1b[31m\\xc2\\x9b31m"
+    strata.sh("printf '#!/no\\033\\302\\233' >/x; chmod 755 /x", options=("--capture", "script")).ok()
+    done = strata("run", "base", "script", "--", "/x").fails(127, "/no\\x1b\\xc2\\x9b is missing")
+    assert "\x1b" not in done.stderr
+
+
+def test_a_setuid_strata_works_for_its_owner_alone(strata):
+    copy = Path("/var/tmp") / f"strata-setuid-{os.getpid()}"
+    copy.write_bytes(strata.binary.read_bytes())
+    copy.chmod(0o4755)
+    try:
+        assert subprocess.run([copy, "list"], env=strata.environment(), timeout=60).returncode == 0
+        if os.geteuid() == 0:  # only root can be somebody else
+            other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", copy, "list"]
+            done = subprocess.run(other, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 125 and "must not be setuid" in done.stderr
+    finally:
+        copy.unlink()

@@ -4,6 +4,7 @@
 // run`.
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <new>
 #include <string_view>
@@ -95,6 +96,11 @@ int RunCommand(Context& context, const CommandSpec& command, char** argv) {
 
 int Main(char** argv) {
   OpenMissingStdio();
+  if (::getuid() != ::geteuid() || ::getgid() != ::getegid()) {
+    return Complain(Error(Errc::kInvalid, "strata must not be setuid: it would do everything for everybody")
+                        .Hint("it needs no privileges: chmod ug-s its file"),
+                    125);
+  }
   Context context;
   RaiseDescriptorLimit(context);
   const char* first = argv[0] == nullptr ? nullptr : argv[1];
