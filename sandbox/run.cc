@@ -81,7 +81,13 @@ bool PidMaxIsNamespaced() {
   return major > 6 || (major == 6 && minor >= 14);
 }
 
-Result<void> CheckStandardStreams() {
+// Of the standard streams that are regular files; 0 for the others.
+struct StreamModes {
+  mode_t mode[3] = {};
+};
+
+Result<StreamModes> CheckStandardStreams() {
+  StreamModes found;
   for (int fd = 0; fd <= 2; ++fd) {
     struct stat st;
     int flags = ::fcntl(fd, F_GETFL);
@@ -91,8 +97,18 @@ Result<void> CheckStandardStreams() {
       return Fail(Errc::kInvalid, "descriptor {} is {}: it would lead out of the sandbox", fd,
                   S_ISDIR(st.st_mode) ? "a directory" : "an O_PATH descriptor");
     }
+    if (S_ISREG(st.st_mode)) found.mode[fd] = st.st_mode;
   }
-  return {};
+  return found;
+}
+
+// What the command wrote to a log is its own business, but not that the log becomes a setuid program.
+void RestoreStandardStreams(const StreamModes& before) {
+  for (int fd = 0; fd <= 2; ++fd) {
+    struct stat st;
+    if (before.mode[fd] == 0 || ::fstat(fd, &st) != 0 || st.st_mode == before.mode[fd]) continue;
+    static_cast<void>(::fchmod(fd, before.mode[fd] & 07777) == 0);
+  }
 }
 
 void PlanRoot(const SandboxRoot& root, PlanStorage* storage) {
@@ -259,7 +275,7 @@ int SandboxResult::ShellCode() const {
 }
 
 Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
-  STRATA_TRY(CheckStandardStreams());
+  STRATA_ASSIGN(StreamModes streams, CheckStandardStreams());
   STRATA_ASSIGN(Pipe status, MakePipe());
   STRATA_ASSIGN(Pipe lifeline, MakePipe());
   PlanStorage storage;
@@ -296,6 +312,7 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
   STRATA_ASSIGN(bool timed_out, WaitForEnd(spec, pid1));
   SandboxResult result;
   STRATA_ASSIGN(ExitStatus pid1_status, pid1.Wait(&result.usage));
+  RestoreStandardStreams(streams);
   ChildRecord record;
   if (sys::Read(status.read.get(), &record, sizeof record) != sizeof record) {
     // pid 1 was killed: by the timeout, by hand, or by the kernel's out-of-memory killer.

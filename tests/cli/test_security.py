@@ -186,6 +186,13 @@ def test_an_opaque_root_hides_all_layers_below(strata, base, make_tar):
     assert strata.sh("cat /only /usr/share/greeting", "base", "opaque", "made").ok().out == "xnew"
 
 
+def test_a_log_does_not_become_a_setuid_program(strata, base, tmp_path):
+    with open(tmp_path / "log", "wb") as log:
+        os.fchmod(log.fileno(), 0o640)
+        strata("run", "base", "--", "sh", "-c", "cat /bin/busybox; chmod 6755 /proc/self/fd/1", stdout=log).ok()
+    assert oct((tmp_path / "log").stat().st_mode & 0o7777) == "0o640"
+
+
 # --- what a command leaves for the next run ----------------------------------------------------------
 
 
