@@ -202,7 +202,10 @@ def test_runs_inside_a_user_namespace(strata, base):
 
 def test_runs_inside_a_sandbox_with_nested_userns(strata, base, strata_binary, base_tar):
     options = ("--nested-userns", "--bind", f"{strata_binary}:/strata:ro", "--bind", f"{base_tar}:/base.tar:ro")
-    script = "export STRATA_STORE=/store; /strata import -q --name b /base.tar && /strata run --scratch tmpfs b -- cat /usr/share/greeting"
+    script = """
+    export STRATA_STORE=/store
+    /strata import -q --name b /base.tar && /strata run --scratch tmpfs b -- cat /usr/share/greeting
+    """
     done = strata.sh(script, options=options)
     if os.geteuid() == 0:
         # The outer sandbox hides parts of the machine's /proc from root, so no new one can be mounted.

@@ -119,7 +119,8 @@ TEST_F(ExecTest, AMissingLoaderIsNamed) {
   SandboxResult result = RunCommand("tool");
   EXPECT_EQ(result.outcome, Outcome::kNotFound);
   EXPECT_NE(result.reason.find("/bin/tool"), std::string::npos) << result.reason;
-  EXPECT_NE(result.reason.find("/lib/ld-nowhere.so.1 is missing"), std::string::npos) << result.reason;
+  EXPECT_NE(result.reason.find("/lib/ld-nowhere.so.1 is missing"), std::string::npos)
+      << result.reason;
   EXPECT_FALSE(result.hint.empty());
 }
 
@@ -136,7 +137,8 @@ TEST_F(ExecTest, AProgramOfAnEmptyFileIsNotExecutable) {
 }
 
 TEST_F(ExecTest, PassesArgumentsAndEnvironmentAsTheyAre) {
-  WriteProgram("bin/tool", "#!/bin/sh\nfor a; do echo \"<$a>\"; done > /host/out; echo \"$V\" >> /host/out\n");
+  WriteProgram("bin/tool",
+               "#!/bin/sh\nfor a; do echo \"<$a>\"; done > /host/out; echo \"$V\" >> /host/out\n");
   SandboxSpec spec = Spec({"tool", "a b", "", "*", "--x"});
   spec.env.push_back("V=1 = 2");
   EXPECT_EQ(Run(spec).ShellCode(), 0);
@@ -174,7 +176,8 @@ TEST_F(ExecTest, AFilterThatTheKernelRefusesIsAnError) {
   spec.seccomp = SeccompFilter{nonsense, 1};
   auto result = RunSandbox(spec);
   ASSERT_FALSE(result);
-  EXPECT_NE(result.error().message().find("seccomp"), std::string::npos) << result.error().message();
+  EXPECT_NE(result.error().message().find("seccomp"), std::string::npos)
+      << result.error().message();
 }
 
 }  // namespace

@@ -124,7 +124,8 @@ TEST_F(RunTest, AMissingLowerIsNamed) {
   spec.root.lowers.push_back("nowhere");
   auto result = RunSandbox(spec);
   ASSERT_FALSE(result);
-  EXPECT_NE(result.error().message().find("nowhere"), std::string::npos) << result.error().message();
+  EXPECT_NE(result.error().message().find("nowhere"), std::string::npos)
+      << result.error().message();
 }
 
 TEST_F(RunTest, AMissingSourceOfABindIsNamedWithAHint) {
@@ -132,7 +133,8 @@ TEST_F(RunTest, AMissingSourceOfABindIsNamedWithAHint) {
   spec.mounts.push_back({.source = Path("nowhere"), .target = "/host"});
   auto result = RunSandbox(spec);
   ASSERT_FALSE(result);
-  EXPECT_NE(result.error().message().find("nowhere"), std::string::npos) << result.error().message();
+  EXPECT_NE(result.error().message().find("nowhere"), std::string::npos)
+      << result.error().message();
   EXPECT_FALSE(result.error().hint().empty());
 }
 
@@ -181,8 +183,8 @@ TEST_F(RunTest, ATimeoutKillsWhatIgnoresTheFirstSignal) {
 }
 
 TEST_F(RunTest, ATimeoutLeavesTheGraceToWhoUsesIt) {
-  SandboxSpec spec = Script(
-      "trap 'sleep 0.2; echo saved > /host/out; exit 0' TERM; while :; do sleep 0.02; done");
+  SandboxSpec spec =
+      Script("trap 'sleep 0.2; echo saved > /host/out; exit 0' TERM; while :; do sleep 0.02; done");
   spec.timeout_ms = 300;
   spec.grace_ms = 20000;
   SandboxResult result = Must(RunSandbox(spec));
@@ -201,7 +203,8 @@ TEST_F(RunTest, ATimeoutDuringTheSetUpEndsTheCommand) {
 
 TEST_F(RunTest, WhatTheCommandLeftRunningIsGoneWhenItReturns) {
   Must(MakeDirs(AT_FDCWD, Path("lock"), 0700));
-  FileLock lock = Must(FileLock::OnDirectory(AT_FDCWD, Path("lock"), LockMode::kShared, LockWait::kFail));
+  FileLock lock =
+      Must(FileLock::OnDirectory(AT_FDCWD, Path("lock"), LockMode::kShared, LockWait::kFail));
   SandboxSpec spec = Script("setsid sleep 1000 & (trap '' TERM; sleep 1000) & exit 0");
   spec.held = {lock.fd()};
   EXPECT_EQ(Must(RunSandbox(spec)).ShellCode(), 0);
@@ -216,7 +219,8 @@ TEST_F(RunTest, WhatTheCommandLeftRunningIsGoneWhenItReturns) {
 
 TEST_F(RunTest, Pid1HoldsTheLocksWhenTheCallerHasLetGo) {
   Must(MakeDirs(AT_FDCWD, Path("lock"), 0700));
-  FileLock lock = Must(FileLock::OnDirectory(AT_FDCWD, Path("lock"), LockMode::kShared, LockWait::kFail));
+  FileLock lock =
+      Must(FileLock::OnDirectory(AT_FDCWD, Path("lock"), LockMode::kShared, LockWait::kFail));
   SandboxSpec spec = Script("echo up > /host/up; while ! test -e /host/go; do sleep 0.01; done");
   spec.held = {lock.fd()};
   std::thread runner([&] { EXPECT_EQ(Must(RunSandbox(spec)).ShellCode(), 0); });
@@ -230,7 +234,8 @@ TEST_F(RunTest, Pid1HoldsTheLocksWhenTheCallerHasLetGo) {
 }
 
 TEST_F(RunTest, TheCommandHoldsNoLock) {
-  FileLock lock = Must(FileLock::OnDirectory(AT_FDCWD, Path("host"), LockMode::kShared, LockWait::kFail));
+  FileLock lock =
+      Must(FileLock::OnDirectory(AT_FDCWD, Path("host"), LockMode::kShared, LockWait::kFail));
   SandboxSpec spec = Script("for fd in /proc/self/fd/*; do echo ${fd##*/}; done > /host/out");
   spec.held = {lock.fd()};
   Must(RunSandbox(spec));
@@ -289,7 +294,8 @@ TEST_F(RunTest, StepsAddUpToNoMoreThanTheWholeCall) {
 }
 
 TEST_F(RunTest, UsageIsThatOfTheCommand) {
-  SandboxResult result = Must(RunSandbox(Script("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")));
+  SandboxResult result =
+      Must(RunSandbox(Script("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")));
   EXPECT_GT(result.usage.ru_utime.tv_sec * 1000000 + result.usage.ru_utime.tv_usec, 10000);
 }
 

@@ -85,7 +85,8 @@ TEST_F(OverlayTest, TakesPathsWithTheCharactersThatOptionsAreMadeOf) {
 TEST_F(OverlayTest, NamesTheLayerThatIsMissing) {
   auto result = Mounted({Lower("one"), Path("nowhere")}, true, X);
   ASSERT_FALSE(result);
-  EXPECT_NE(result.error().message().find("nowhere"), std::string::npos) << result.error().message();
+  EXPECT_NE(result.error().message().find("nowhere"), std::string::npos)
+      << result.error().message();
 }
 
 TEST_F(OverlayTest, RefusesNoLayersAndMoreThanTheKernelTakes) {

@@ -27,7 +27,8 @@ class SkeletonTest : public testing::StoreFixture {
     manifest.Walk([&](const std::string& path, uint32_t index) {
       if (path.empty() || path == "dev" || path == "proc" || path == "tmp") return;
       const ManifestEntry& entry = manifest.entry(index);
-      found.push_back(fmt::format("{} {:o}{}", path, entry.mode, entry.is_directory() ? "" : " file"));
+      found.push_back(
+          fmt::format("{} {:o}{}", path, entry.mode, entry.is_directory() ? "" : " file"));
     });
     return found;
   }
@@ -77,7 +78,8 @@ TEST_F(SkeletonTest, MissingParentsAreMade) {
 
 TEST_F(SkeletonTest, AFileIsAPointToo) {
   LayerId layer = Layer().File("x", "").Publish();
-  EXPECT_EQ(Extras(Must(Make({layer}, {{"etc/hosts", false}}))), (Strings{"etc 755", "etc/hosts 644 file"}));
+  EXPECT_EQ(Extras(Must(Make({layer}, {{"etc/hosts", false}}))),
+            (Strings{"etc 755", "etc/hosts 644 file"}));
 }
 
 TEST_F(SkeletonTest, ParentsRepeatWhatTheMergedTreeShows) {
@@ -105,7 +107,8 @@ TEST_F(SkeletonTest, LinksOnTheWayAreFollowedInsideTheRoot) {
                       .Symlink("usr/chain", "../lib")
                       .Publish();
   for (const char* point : {"lib/x", "abs/x", "up/x", "usr/chain/x"}) {
-    EXPECT_EQ(Extras(Must(Make({layer}, {{point}}))), (Strings{"usr 755", "usr/lib 755", "usr/lib/x 755"}))
+    EXPECT_EQ(Extras(Must(Make({layer}, {{point}}))),
+              (Strings{"usr 755", "usr/lib 755", "usr/lib/x 755"}))
         << point;
   }
 }
@@ -129,7 +132,8 @@ TEST_F(SkeletonTest, APointBelowAFileIsAnErrorThatNamesIt) {
 
 TEST_F(SkeletonTest, APointOfTheWrongKindIsAnError) {
   LayerId layer = Layer().File("etc/passwd", "").Publish();
-  EXPECT_NE(ErrorOf(Make({layer}, {{"etc/passwd", true}})).find("not a directory"), std::string::npos);
+  EXPECT_NE(ErrorOf(Make({layer}, {{"etc/passwd", true}})).find("not a directory"),
+            std::string::npos);
   EXPECT_NE(ErrorOf(Make({layer}, {{"etc", false}})).find("a directory"), std::string::npos);
 }
 
@@ -150,7 +154,8 @@ TEST_F(SkeletonTest, TheSamePointsShareOneSkeleton) {
 TEST_F(SkeletonTest, IsLeasedAsLongAsItLives) {
   Skeleton skeleton = Must(BasicSkeleton(store()));
   auto lock = [&] {
-    return FileLock::OnDirectory(store().fd(), skeleton.path, LockMode::kExclusive, LockWait::kFail);
+    return FileLock::OnDirectory(store().fd(), skeleton.path, LockMode::kExclusive,
+                                 LockWait::kFail);
   };
   EXPECT_FALSE(lock());
   skeleton.lease = FileLock();

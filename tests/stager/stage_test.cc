@@ -53,8 +53,10 @@ TEST_F(StageTest, MoreLayersThanOverlayfsTakesAreRefusedWithTheNumbers) {
   auto stage = Prepare(layers);
   ASSERT_FALSE(stage);
   EXPECT_EQ(stage.error().code(), Errc::kUnsupported);
-  EXPECT_NE(stage.error().message().find("500 layers"), std::string::npos) << stage.error().message();
-  EXPECT_NE(stage.error().message().find("at most 499"), std::string::npos) << stage.error().message();
+  EXPECT_NE(stage.error().message().find("500 layers"), std::string::npos)
+      << stage.error().message();
+  EXPECT_NE(stage.error().message().find("at most 499"), std::string::npos)
+      << stage.error().message();
 }
 
 TEST_F(StageTest, AMissingLayerIsNotFound) {
@@ -65,8 +67,9 @@ TEST_F(StageTest, AMissingLayerIsNotFound) {
 
 TEST_F(StageTest, ALayerWhoseProcOrDevIsNoDirectoryIsRefusedByName) {
   LayerId good = Simple("one");
-  for (LayerId bad : {Layer().Symlink("proc", "usr").Publish(), Layer().Symlink("dev", "usr").Publish(),
-                      Layer().File("proc", "").Publish()}) {
+  for (LayerId bad :
+       {Layer().Symlink("proc", "usr").Publish(), Layer().Symlink("dev", "usr").Publish(),
+        Layer().File("proc", "").Publish()}) {
     auto stage = Prepare({good, bad});
     ASSERT_FALSE(stage);
     EXPECT_NE(stage.error().message().find(bad.Hex().substr(0, 12)), std::string::npos)
@@ -141,7 +144,8 @@ TEST_F(StageTest, AnUpperThatWasWrittenToIsGoneWithIt) {
 TEST_F(StageTest, AnUpperElsewhereIsTakenAwayAgain) {
   const std::string elsewhere = NewDir("elsewhere");
   {
-    Stage stage = Must(Prepare({Simple("one")}, {.upper = Upper::kDirectory, .directory = elsewhere}));
+    Stage stage =
+        Must(Prepare({Simple("one")}, {.upper = Upper::kDirectory, .directory = elsewhere}));
     EXPECT_EQ(stage.upper().compare(0, elsewhere.size(), elsewhere), 0) << stage.upper();
     EXPECT_TRUE(std::filesystem::is_directory(stage.upper()));
     EXPECT_TRUE(std::filesystem::is_directory(stage.work()));

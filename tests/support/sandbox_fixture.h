@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A root to run commands in: one lower directory with a static busybox (sh, cat, ls ... in /bin), one
-// with mount points, and a fresh upper for each run. /host in it is a directory of the test.
+// A root to run commands in: one lower directory with a static busybox (sh, cat, ls ... in /bin),
+// one with mount points, and a fresh upper for each run. /host in it is a directory of the test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -24,13 +24,14 @@ inline int64_t Milliseconds() {
 class SandboxFixture : public StoreFixture {
  protected:
   SandboxFixture() {
-    for (const char* name : {"root/base/bin", "root/base/etc", "root/points/proc", "root/points/dev",
-                             "root/points/tmp", "root/points/host", "root/mnt", "host"}) {
+    for (const char* name :
+         {"root/base/bin", "root/base/etc", "root/points/proc", "root/points/dev",
+          "root/points/tmp", "root/points/host", "root/mnt", "host"}) {
       NewDir(name);
     }
     std::filesystem::copy_file("/bin/busybox", Path("root/base/bin/busybox"));
-    for (const char* applet : {"sh", "cat", "ls", "sleep", "true", "false", "readlink", "env", "touch",
-                               "setsid", "mkdir", "echo", "grep", "stat"}) {
+    for (const char* applet : {"sh", "cat", "ls", "sleep", "true", "false", "readlink", "env",
+                               "touch", "setsid", "mkdir", "echo", "grep", "stat"}) {
       std::filesystem::create_symlink("busybox", Path("root/base/bin/") + applet);
     }
   }
@@ -65,7 +66,8 @@ class SandboxFixture : public StoreFixture {
     return false;
   }
   void WriteProgram(const std::string& path, std::string_view content, unsigned mode = 0755) {
-    UniqueFd fd = Must(OpenAt(AT_FDCWD, Path("root/base/" + path), O_WRONLY | O_CREAT | O_EXCL, 0600));
+    UniqueFd fd =
+        Must(OpenAt(AT_FDCWD, Path("root/base/" + path), O_WRONLY | O_CREAT | O_EXCL, 0600));
     Must(WriteAll(fd.get(), content, path));
     MustSys(::fchmod(fd.get(), mode), path);
   }

@@ -127,9 +127,9 @@ TEST_F(RunOptionsTest, AnOutputNeedsOneReceiver) {
 
 TEST_F(RunOptionsTest, WhatDoesNotGoTogetherIsRefused) {
   const std::vector<std::vector<std::string>> pairs = {
-      {"--read-only", "--capture", "x"},          {"--read-only", "--workspace", "w"},
-      {"--read-only", "--scratch", "tmpfs"},      {"--scratch", "tmpfs", "--capture", "x"},
-      {"--workspace", "w", "--scratch", "/tmp"},  {"--chown", "ignore", "--seccomp", "none"},
+      {"--read-only", "--capture", "x"},         {"--read-only", "--workspace", "w"},
+      {"--read-only", "--scratch", "tmpfs"},     {"--scratch", "tmpfs", "--capture", "x"},
+      {"--workspace", "w", "--scratch", "/tmp"}, {"--chown", "ignore", "--seccomp", "none"},
   };
   for (const auto& words : pairs) {
     EXPECT_NE(Bad(words).find("do not go together"), std::string::npos) << words[0] << words[1];
