@@ -216,6 +216,11 @@ def test_inode_flags_of_the_root_do_not_reach_the_next_run(strata, base):
         assert done.ok().out.split() == ["0", "128"]
 
 
+def test_a_command_cannot_shut_a_cache_for_ever(strata, base):
+    strata.sh("echo kept >/c/f; chmod 0 /c", options=("--cache", "c:/c")).ok()
+    assert strata.sh("cat /c/f", options=("--cache", "c:/c")).ok().out == "kept"
+
+
 # --- a damaged store ---------------------------------------------------------------------------------
 
 

@@ -205,6 +205,11 @@ Result<void> RunSession::LockCache(const std::string& name) {
   std::string path = "caches/" + name;
   STRATA_TRY(MakeDirs(store_->fd(), path, 0700));
   auto lock = FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
+  // An earlier command may have shut it. Nobody can have made it a link.
+  if (!lock && lock.error().sys_errno() == EACCES &&
+      ::fchmodat(store_->fd(), path.c_str(), 0700, 0) == 0) {
+    lock = FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
+  }
   if (!lock && lock.error().code() == Errc::kBusy) {
     if (!context_.quiet) PrintWarning(fmt::format("waiting for cache {}", name));
     lock = FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kBlock);
