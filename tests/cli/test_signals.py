@@ -137,3 +137,14 @@ def test_a_signal_that_the_caller_ignores_is_ignored_inside(strata, base):
     waiting.read_until(process, b"up")
     process.send_signal(signal.SIGHUP)
     assert waiting.finish(process)[:2] == (0, b"still here\n")
+
+
+@pytest.mark.leaves_files
+def test_an_interrupt_ends_a_long_capture(strata, base):
+    # 20 GB of zeros take ten seconds to hash, and no room.
+    process = strata.start("run", "--capture", "big", "base", "--", "sh", "-c", "truncate -s 20G /big; echo up")
+    waiting.read_until(process, b"up")
+    waiting.until(lambda: waiting.descendants(process.pid) == [])
+    process.send_signal(signal.SIGINT)
+    assert waiting.finish(process)[0] == -signal.SIGINT
+    strata("show", "big").fails(1, "no layer or ref named big")

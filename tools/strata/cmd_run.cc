@@ -29,6 +29,17 @@ Result<UniqueFd> ReceiveSignals(const sigset_t& blocked, const sigset_t& receive
   return sys::CheckFd(::signalfd(-1, &received, SFD_CLOEXEC), "signalfd");
 }
 
+// The sandbox has ended: what was meant for it and came too late is dropped, and what comes from now on is
+// delivered, so that Ctrl-C ends a long capture.
+void DeliverSignals(const sigset_t& blocked) {
+  for (int signal = 1; signal < SIGRTMIN; ++signal) {
+    if (::sigismember(&blocked, signal) != 1) continue;
+    auto* before = ::signal(signal, SIG_IGN);
+    if (before != SIG_ERR) ::signal(signal, before);
+  }
+  ::sigprocmask(SIG_UNBLOCK, &blocked, nullptr);
+}
+
 Result<int> Run(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(RunRequest request, ParseRunRequest(args));
   if (request.argv.empty()) {
@@ -41,6 +52,7 @@ Result<int> Run(Context& context, const ParsedArgs& args) {
       SignalSet({SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH, SIGTSTP});
   STRATA_ASSIGN(UniqueFd signal_fd, ReceiveSignals(signals, signals));
   STRATA_TRY(session.Run(request.argv, /*own_session=*/true, signal_fd.get()));
+  DeliverSignals(signals);
   return session.Finish();
 }
 
@@ -63,6 +75,7 @@ Result<int> Shell(Context& context, const ParsedArgs& args) {
     ::tcsetattr(STDIN_FILENO, TCSADRAIN, &settings);
   }
   STRATA_TRY(std::move(ran));
+  DeliverSignals(blocked);
   return session.Finish();
 }
 
