@@ -145,7 +145,8 @@ Result<void> ArchiveReader::CheckEnd() {
   }
   struct stat st;
   if (::fstat(fd_, &st) == 0 && S_ISFIFO(st.st_mode)) {
-    // Tars are padded. Whoever writes the rest into the pipe should not die of it, unless there is no end.
+    // Tars are padded. Whoever writes the rest into the pipe should not die of it, unless there is
+    // no end.
     for (uint64_t left = kMostPadding; left > 0;) {
       int64_t n = sys::Read(fd_, buffer_.get(), std::min<uint64_t>(left, kBufferSize));
       if (n <= 0) break;

@@ -22,7 +22,9 @@ namespace {
 
 constexpr char kFormatLine[] = "strata store 1\n";
 
-std::string LayerPath(const LayerId& id) { return "layers/" + id.Hex(); }
+std::string LayerPath(const LayerId& id) {
+  return "layers/" + id.Hex();
+}
 
 Error NoStoreAccess(Error error, const std::string& path) {
   int sys_errno = error.sys_errno();
@@ -69,8 +71,8 @@ Result<bool> LooksEmpty(int root_fd) {
       continue;
     }
     static constexpr std::string_view kOurs[] = {"layers", "refs",   "derived", "workspaces",
-                                                 "caches", "stages", "tmp",     "trash", "mnt",
-                                                 "format"};
+                                                 "caches", "stages", "tmp",     "trash",
+                                                 "mnt",    "format"};
     if (std::find(std::begin(kOurs), std::end(kOurs), name) == std::end(kOurs)) empty = false;
   }
   ::closedir(dir);
@@ -98,18 +100,19 @@ Result<Store> Store::Open(const std::string& path) {
   if (::fstat(root->get(), &st) != 0) return FailSys(errno, "fstat", path);
   if (st.st_uid != ::geteuid()) {
     // Whoever owns it can put links in the way of what we write, and other content into layers.
-    return Unexpected(Error(Errc::kInvalid, fmt::format("open store {}: it belongs to another user (uid {})",
-                                                        path, st.st_uid))
-                          .Hint("export STRATA_STORE=DIR, with a directory of your own"));
+    return Unexpected(
+        Error(Errc::kInvalid,
+              fmt::format("open store {}: it belongs to another user (uid {})", path, st.st_uid))
+            .Hint("export STRATA_STORE=DIR, with a directory of your own"));
   }
   char line[64];
   int format = sys::OpenAt(root->get(), "format", O_RDONLY);
   if (format == -ENOENT) {
     STRATA_ASSIGN_WITH(bool empty, LooksEmpty(root->get()), fmt::format("open store {}", path));
     if (!empty) {
-      return Unexpected(
-          Error(Errc::kInvalid, fmt::format("open store {}: not a strata store, and not empty", path))
-              .Hint("name an empty or new directory in STRATA_STORE"));
+      return Unexpected(Error(Errc::kInvalid,
+                              fmt::format("open store {}: not a strata store, and not empty", path))
+                            .Hint("name an empty or new directory in STRATA_STORE"));
     }
     auto made = Initialise(root->get());
     if (!made) return Unexpected(NoStoreAccess(std::move(made).error(), path));
@@ -254,9 +257,9 @@ Result<void> Store::RemoveLayer(const LayerId& id, const std::vector<std::string
   // The names first: who is killed in between leaves a layer without a name, not the reverse.
   for (const std::string& name : names) STRATA_TRY(RemoveRef(name));
   std::string trash = "trash/" + RandomName();
-  STRATA_TRY(sys::Check(
-      sys::RenameAt2(root_.get(), LayerPath(id).c_str(), root_.get(), trash.c_str()), "rename",
-      LayerPath(id)));
+  STRATA_TRY(
+      sys::Check(sys::RenameAt2(root_.get(), LayerPath(id).c_str(), root_.get(), trash.c_str()),
+                 "rename", LayerPath(id)));
   return RemoveTree(root_.get(), trash);
 }
 
@@ -276,7 +279,8 @@ Result<void> Store::CleanLeftovers() const {
       if ((st.st_mode & 0777) == 0500) continue;  // a clean scratch, waiting for the next run
       if (::time(nullptr) - st.st_mtime < 2 && std::string_view(place) != "trash") continue;
       auto lock = FileLock::OnDirectory(fd.get(), name, LockMode::kExclusive, LockWait::kFail);
-      // Only a lock that was had says that nobody has it: not one that failed for want of descriptors.
+      // Only a lock that was had says that nobody has it: not one that failed for want of
+      // descriptors.
       bool ours = lock || lock.error().sys_errno() == ENOTDIR || std::string_view(place) == "trash";
       if (ours) static_cast<void>(RemoveTree(fd.get(), name));
     }

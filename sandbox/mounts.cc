@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The mounts of a sandbox. Everything here runs in the cloned child: no heap, failures as -errno and a
-// ChildFailure. Nothing else runs in the new root yet, so a path that was checked stays as it is; but the
-// root's content is not trusted, so every path in it is resolved inside it (openat2).
+// The mounts of a sandbox. Everything here runs in the cloned child: no heap, failures as -errno
+// and a ChildFailure. Nothing else runs in the new root yet, so a path that was checked stays as it
+// is; but the root's content is not trusted, so every path in it is resolved inside it (openat2).
 #include <dirent.h>
 #include <linux/openat2.h>
 #include <sys/statvfs.h>
@@ -74,8 +74,9 @@ int OpenInRoot(int root_fd, const char* path) noexcept {
   return fd;
 }
 
-// Makes a missing target, with its parents. What is there already may be a layer's link, or the content of
-// a bind: each step is resolved inside the root, and only a single name is ever made in it.
+// Makes a missing target, with its parents. What is there already may be a layer's link, or the
+// content of a bind: each step is resolved inside the root, and only a single name is ever made in
+// it.
 int MakeTarget(int root_fd, const ChildMount& mount) noexcept {
   char path[4096];
   size_t size = std::strlen(mount.target);
@@ -84,8 +85,7 @@ int MakeTarget(int root_fd, const ChildMount& mount) noexcept {
   int parent = OpenInRoot(root_fd, "/");
   for (char* name = path + 1; parent >= 0;) {
     char* slash = std::strchr(name, '/');
-    bool directory =
-        slash != nullptr || mount.make_target == SandboxMount::MakeTarget::kDirectory;
+    bool directory = slash != nullptr || mount.make_target == SandboxMount::MakeTarget::kDirectory;
     if (slash != nullptr) *slash = '\0';
     int rc = directory ? sys::MkdirAt(parent, name, 0755)
                        : sys::MknodAt(parent, name, S_IFREG | 0644, 0);
@@ -106,14 +106,18 @@ struct Target {
 };
 
 // What an older kernel, or the filter of a container, answers.
-bool IsMissing(int rc) noexcept { return rc == -ENOSYS || rc == -EPERM; }
+bool IsMissing(int rc) noexcept {
+  return rc == -ENOSYS || rc == -EPERM;
+}
 
 // BindTo by mount(2). MOUNT_ATTR_* are MS_* as far as they are used here.
 int BindByMount2(const char* source, const Target& target, bool recursive, uint64_t attributes,
                  ChildFailure* failure) noexcept {
-  // A remount changes one mount, not those below it: read-only means all, so EINVAL if there are any.
+  // A remount changes one mount, not those below it: read-only means all, so EINVAL if there are
+  // any.
   bool all = recursive && (attributes & MOUNT_ATTR_RDONLY) == 0;
-  int rc = sys::Mount(source, FdPath(target.fd).text, nullptr, MS_BIND | (all ? MS_REC : 0), nullptr);
+  int rc =
+      sys::Mount(source, FdPath(target.fd).text, nullptr, MS_BIND | (all ? MS_REC : 0), nullptr);
   if (rc < 0) return Fail(failure, rc, "bind", source);
   // `target.fd` still leads below it.
   Descriptor mounted(OpenInRoot(target.root_fd, target.path));
@@ -143,18 +147,19 @@ int BindTo(const char* source, const Target& target, bool recursive, uint64_t at
     struct mount_attr attr {};
     attr.attr_set = attributes;
     attr.propagation = MS_PRIVATE;  // what the host mounts later has none of these attributes
-    int rc = sys::MountSetattr(tree.fd, "", AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0U),
-                               &attr);
+    int rc = sys::MountSetattr(tree.fd, "",
+                               AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0U), &attr);
     if (IsMissing(rc)) return BindByMount2(source, target, recursive, attributes, failure);
     if (rc < 0) return Fail(failure, rc, "mount_setattr", source);
   }
-  int rc = sys::MoveMount(tree.fd, "", target.fd, "",
-                          MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  int rc =
+      sys::MoveMount(tree.fd, "", target.fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
   return rc < 0 ? Fail(failure, rc, "move_mount", target.path) : 0;
 }
 
-// `name` is a fresh entry of a directory that we made, so no link can be in the way. Read-only is about the
-// inode, which is the host's: the host's root could change its mode or times. The device can be written.
+// `name` is a fresh entry of a directory that we made, so no link can be in the way. Read-only is
+// about the inode, which is the host's: the host's root could change its mode or times. The device
+// can be written.
 int BindDevice(const char* source, int dev_fd, const char* name, ChildFailure* failure) noexcept {
   Descriptor file(sys::OpenAt(dev_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0666));
   if (file.fd < 0) return Fail(failure, file.fd, "create /dev entry", name);
@@ -213,8 +218,8 @@ int MountRoot(const ChildPlan& plan, ChildFailure* failure) noexcept {
   // Relative paths keep fsconfig's strings short, whatever the store is called.
   if (::chdir(plan.directory) != 0) return Fail(failure, -errno, "chdir", plan.directory);
   if (plan.tmpfs_upper_options != nullptr) {
-    int rc = sys::Mount("tmpfs", plan.attach_at, "tmpfs", kNoSetuidNoDevices,
-                        plan.tmpfs_upper_options);
+    int rc =
+        sys::Mount("tmpfs", plan.attach_at, "tmpfs", kNoSetuidNoDevices, plan.tmpfs_upper_options);
     if (rc < 0) return Fail(failure, rc, "mount tmpfs for scratch", plan.tmpfs_upper_options);
     for (const char* path : {plan.overlay.upper, plan.overlay.work}) {
       rc = sys::MkdirAt(AT_FDCWD, path, 0755);
@@ -246,8 +251,8 @@ int MountProc(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
   if (!plan.host_is_root) return 0;
 
   // The sandbox's uid 0 is the host's and owns what belongs to the machine in /proc: without any
-  // capability it could write to it, and change its modes, which are the same in every procfs. Nested
-  // user namespaces need /proc/self/uid_map.
+  // capability it could write to it, and change its modes, which are the same in every procfs.
+  // Nested user namespaces need /proc/self/uid_map.
   if (plan.nested_userns) {
     rc = ProtectAllButProcesses(proc.fd, failure);
   } else {
@@ -255,7 +260,8 @@ int MountProc(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
     attr.attr_set = MOUNT_ATTR_RDONLY;
     rc = sys::MountSetattr(proc.fd, "", AT_EMPTY_PATH, &attr);
     if (IsMissing(rc)) {
-      rc = sys::Mount(nullptr, FdPath(proc.fd).text, nullptr, MS_REMOUNT | MS_BIND | kProtected, nullptr);
+      rc = sys::Mount(nullptr, FdPath(proc.fd).text, nullptr, MS_REMOUNT | MS_BIND | kProtected,
+                      nullptr);
     }
     if (rc < 0) Fail(failure, rc, "mount_setattr", "/proc");
   }
@@ -274,7 +280,8 @@ int MountDev(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept
   {
     Descriptor target(OpenMountPoint(root_fd, "dev", failure));
     if (target.fd < 0) return target.fd;
-    int rc = MountAt("tmpfs", target.fd, MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m", "/dev", failure);
+    int rc =
+        MountAt("tmpfs", target.fd, MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m", "/dev", failure);
     if (rc < 0) return rc;
   }
   Descriptor dev(sys::OpenAt(root_fd, "dev", O_PATH | O_DIRECTORY | O_NOFOLLOW));
@@ -296,8 +303,8 @@ int MountDev(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept
     const char* name;
   };
   static constexpr Link kLinks[] = {
-      {"/proc/self/fd", "fd"},         {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
-      {"/proc/self/fd/2", "stderr"},   {"pts/ptmx", "ptmx"},
+      {"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
+      {"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
   };
   for (const Link& link : kLinks) {
     int rc = sys::SymlinkAt(link.target, dev.fd, link.name);

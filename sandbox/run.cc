@@ -71,8 +71,8 @@ uint64_t MemoryBytes() {
   return uint64_t{info.totalram} * info.mem_unit;
 }
 
-// pid_max belongs to the pid namespace since Linux 6.14. This is the one thing that cannot be tried:
-// on an older kernel, host root's write would change the limit of the whole machine.
+// pid_max belongs to the pid namespace since Linux 6.14. This is the one thing that cannot be
+// tried: on an older kernel, host root's write would change the limit of the whole machine.
 bool PidMaxIsNamespaced() {
   utsname name{};
   int major = 0;
@@ -102,7 +102,8 @@ Result<StreamModes> CheckStandardStreams() {
   return found;
 }
 
-// What the command wrote to a log is its own business, but not that the log becomes a setuid program.
+// What the command wrote to a log is its own business, but not that the log becomes a setuid
+// program.
 void RestoreStandardStreams(const StreamModes& before) {
   for (int fd = 0; fd <= 2; ++fd) {
     struct stat st;
@@ -142,10 +143,9 @@ void PlanMounts(const SandboxSpec& spec, uint64_t memory, PlanStorage* storage) 
   for (const SandboxMount& mount : spec.mounts) {
     storage->mount_options.push_back(
         fmt::format("mode=1777,size={}", mount.size == 0 ? memory / 4 : mount.size));
-    storage->mounts.push_back({mount.kind, mount.source.c_str(), mount.target.c_str(),
-                               mount.make_target, mount.read_only,
-                               storage->mount_options.back().c_str(), mount.upper.c_str(),
-                               mount.work.c_str()});
+    storage->mounts.push_back(
+        {mount.kind, mount.source.c_str(), mount.target.c_str(), mount.make_target, mount.read_only,
+         storage->mount_options.back().c_str(), mount.upper.c_str(), mount.work.c_str()});
   }
   storage->plan.mounts = storage->mounts.data();
   storage->plan.mount_count = storage->mounts.size();
@@ -244,9 +244,9 @@ void FillSteps(const ChildRecord& record, int64_t start_ns, SandboxResult* resul
 }  // namespace
 
 const char* SandboxStepName(SandboxStep step) {
-  static constexpr const char* kNames[] = {"clone", "ids",    "fork",    "overlay", "proc",
-                                           "dev",   "tmp",    "mounts",  "network", "pivot",
-                                           "privileges", "run",  "cleanup"};
+  static constexpr const char* kNames[] = {"clone",      "ids", "fork",   "overlay", "proc",
+                                           "dev",        "tmp", "mounts", "network", "pivot",
+                                           "privileges", "run", "cleanup"};
   static_assert(std::size(kNames) == kSteps);
   return kNames[static_cast<size_t>(step)];
 }
@@ -281,8 +281,8 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
   PlanStorage storage;
   MakePlan(spec, status.write.get(), lifeline.read.get(), &storage);
 
-  uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
-                   CLONE_NEWCGROUP;
+  uint64_t flags =
+      CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   const int64_t start_ns = MonotonicNs();
   int pid_fd = -1;
   // A timeout during the set-up stays pending in pid 1 until it can pass it on.

@@ -32,9 +32,9 @@ bool IsEmpty(int fd) noexcept {
     if (size <= 0) return size == 0;
     for (int64_t at = 0; at < size;) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
-      bool dots = entry->d_name[0] == '.' &&
-                  (entry->d_name[1] == '\0' ||
-                   (entry->d_name[1] == '.' && entry->d_name[2] == '\0'));
+      bool dots =
+          entry->d_name[0] == '.' &&
+          (entry->d_name[1] == '\0' || (entry->d_name[1] == '.' && entry->d_name[2] == '\0'));
       if (!dots) return false;
       at += entry->d_reclen;
     }
@@ -46,8 +46,9 @@ timespec ChangeTime(int fd) noexcept {
   return sys::FstatAt(fd, "upper", &st) == 0 ? st.st_ctim : timespec{};
 }
 
-// As it was when taken: nothing in it, and nobody has changed the root's mode, time or attributes; nor, as the
-// time of the last change tells, an inode flag (chattr +S), which whatever is made there later inherits.
+// As it was when taken: nothing in it, and nobody has changed the root's mode, time or attributes;
+// nor, as the time of the last change tells, an inode flag (chattr +S), which whatever is made
+// there later inherits.
 bool IsUntouched(int fd, const timespec& changed) noexcept {
   int upper = sys::OpenAt(fd, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (upper < 0) return false;
@@ -75,8 +76,8 @@ std::vector<std::string> OldWorks(int work_fd) {
   return names;
 }
 
-// What a volatile mount leaves: nested directories of mode 0000. False when stopped, or when there is more
-// in it than that; then it stays for later.
+// What a volatile mount leaves: nested directories of mode 0000. False when stopped, or when there
+// is more in it than that; then it stays for later.
 bool RemoveOldWork(int work_fd, const std::string& name, const std::function<bool()>& stop) {
   const std::string incompat = name + "/incompat";
   const std::string mark = incompat + "/volatile";
@@ -113,7 +114,8 @@ Result<Scratch> Scratch::Take(int store_fd) {
   scratch.store_fd_ = store_fd;
   for (int number = 0; number < kMostScratches; ++number) {
     scratch.path_ = "stages/" + std::to_string(number);
-    auto lock = FileLock::OnDirectory(store_fd, scratch.path_, LockMode::kExclusive, LockWait::kFail);
+    auto lock =
+        FileLock::OnDirectory(store_fd, scratch.path_, LockMode::kExclusive, LockWait::kFail);
     if (!lock && lock.error().code() == Errc::kBusy) continue;
     if (!lock && lock.error().sys_errno() == ENOENT) {
       int rc = sys::MkdirAt(store_fd, scratch.path_.c_str(), kInUse);

@@ -56,9 +56,8 @@ Result<void> Publish(const Store& store, const Points& points, const std::string
   STRATA_ASSIGN(PendingLayer pending, store.NewLayer());
   ManifestBuilder builder;
   for (const auto& [path, point] : points) {
-    int rc = point.directory
-                 ? sys::MkdirAt(pending.tree_fd(), path.c_str(), 0700)
-                 : sys::MknodAt(pending.tree_fd(), path.c_str(), S_IFREG | 0600, 0);
+    int rc = point.directory ? sys::MkdirAt(pending.tree_fd(), path.c_str(), 0700)
+                             : sys::MknodAt(pending.tree_fd(), path.c_str(), S_IFREG | 0600, 0);
     if (rc < 0) return FailSys(-rc, "create mount point", path);
     STRATA_ASSIGN(ManifestBuilder::Node node, AddNode(builder, path));
     ManifestBuilder::Data& data = builder.At(node);
@@ -90,8 +89,8 @@ Result<Skeleton> OpenOrPublish(const Store& store, const Points& points, const s
   skeleton.path = fmt::format("derived/{}/tree", name);
   skeleton.manifest_path = fmt::format("derived/{}/manifest", name);
   for (int attempt = 0;; ++attempt) {
-    auto lease = FileLock::OnDirectory(store.fd(), skeleton.path, LockMode::kShared,
-                                       LockWait::kBlock);
+    auto lease =
+        FileLock::OnDirectory(store.fd(), skeleton.path, LockMode::kShared, LockWait::kBlock);
     if (lease) {
       skeleton.lease = std::move(*lease);
       return skeleton;
@@ -208,8 +207,9 @@ Result<Skeleton> SkeletonFor(const Store& store, const LowerChain& layers,
                     point.path, parent);
       }
     }
-    auto [at, added] = points.emplace(resolved.path, Point{.directory = point.directory,
-                                                            .mode = point.directory ? 0755U : 0644U});
+    auto [at, added] = points.emplace(
+        resolved.path,
+        Point{.directory = point.directory, .mode = point.directory ? 0755U : 0644U});
     if (!added && at->second.directory != point.directory) {
       return Fail(Errc::kInvalid, "cannot mount both a file and a directory on /{}", point.path);
     }

@@ -17,7 +17,9 @@
 namespace strata {
 namespace {
 
-std::string Short(const LayerId& id) { return id.Hex().substr(0, 12); }
+std::string Short(const LayerId& id) {
+  return id.Hex().substr(0, 12);
+}
 
 // A link or a file there would hide, or be hidden by, what the sandbox mounts.
 Result<void> CheckMountPoint(int tree_fd, const char* name, const LayerId& id) {
@@ -30,7 +32,8 @@ Result<void> CheckMountPoint(int tree_fd, const char* name, const LayerId& id) {
               S_ISLNK(st.st_mode) ? "a link" : "a file");
 }
 
-// Whether nothing below shows through. overlayfs looks for the mark in every directory but the root.
+// Whether nothing below shows through. overlayfs looks for the mark in every directory but the
+// root.
 bool HidesAllBelow(int tree_fd) {
   char value;
   return ::fgetxattr(tree_fd, "user.overlay.opaque", &value, 1) == 1 && value == 'y';
@@ -41,8 +44,8 @@ std::string BootId() {
   return id ? *id : std::string("unknown\n");
 }
 
-// The directory whose sync volatile mounts leave out marks itself in the work directory, and may not
-// be mounted again while the mark is there.
+// The directory whose sync volatile mounts leave out marks itself in the work directory, and may
+// not be mounted again while the mark is there.
 constexpr char kVolatileMark[] = "work/work/incompat";
 
 }  // namespace
@@ -55,8 +58,7 @@ Result<Stage> Stage::Prepare(const Store& store, const std::vector<LayerId>& lay
     STRATA_ASSIGN(stage.skeleton_, BasicSkeleton(store));
   } else {
     STRATA_TRY(stage.OpenManifests());
-    STRATA_ASSIGN(stage.skeleton_,
-                  SkeletonFor(store, *stage.layer_chain_, options.mount_points));
+    STRATA_ASSIGN(stage.skeleton_, SkeletonFor(store, *stage.layer_chain_, options.mount_points));
   }
   for (const LayerId& id : stage.layers_) stage.lowers_.push_back("layers/" + id.Hex() + "/tree");
   stage.lowers_.push_back(stage.skeleton_->path);
@@ -73,8 +75,8 @@ Result<void> Stage::LeaseLayers(const std::vector<LayerId>& layers) {
     }
   }
   if (layers_.size() >= kMaxOverlayLowers) {
-    return Fail(Errc::kUnsupported, "{} layers: overlayfs takes at most {} at once",
-                layers_.size(), kMaxOverlayLowers - 1);
+    return Fail(Errc::kUnsupported, "{} layers: overlayfs takes at most {} at once", layers_.size(),
+                kMaxOverlayLowers - 1);
   }
   for (const LayerId& id : layers_) {
     STRATA_ASSIGN(LayerLease lease, store_->LeaseLayer(id));
@@ -104,8 +106,7 @@ Result<void> Stage::MakeUpper(const StageOptions& options) {
       return {};
     }
     case StageOptions::Upper::kDirectory: {
-      STRATA_ASSIGN(elsewhere_fd_,
-                    OpenAt(AT_FDCWD, options.directory, O_RDONLY | O_DIRECTORY));
+      STRATA_ASSIGN(elsewhere_fd_, OpenAt(AT_FDCWD, options.directory, O_RDONLY | O_DIRECTORY));
       STRATA_ASSIGN(elsewhere_, TempDir::Create(elsewhere_fd_.get(), "strata-"));
       STRATA_TRY(MakeUpperAndWork(elsewhere_.fd()));
       upper_ = fmt::format("{}/{}/upper", options.directory, elsewhere_.name());
@@ -125,8 +126,7 @@ Result<void> Stage::OpenWorkspace(const std::string& name) {
     return Fail(Errc::kInvalid, "'{}' cannot be a workspace: it has a '/'", name);
   }
   STRATA_TRY(MakeDirs(store_->fd(), path, 0700));
-  auto lock =
-      FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
+  auto lock = FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
   if (!lock) return Unexpected(std::move(lock).error().Wrap(fmt::format("workspace {}", name)));
   workspace_ = std::move(*lock);
   struct stat st;
@@ -218,7 +218,8 @@ Result<PendingLayer> Stage::TakeForCapture(const std::string& directory) {
   if (!workspace_.held()) {
     STRATA_ASSIGN(PendingLayer pending, store_->NewLayer(false));
     // Moving a directory takes write permission on it, and the command may have changed its mode.
-    if (::fchmodat(store_->fd(), directory.c_str(), 0755, 0) != 0) return FailSys(errno, "chmod", directory);
+    if (::fchmodat(store_->fd(), directory.c_str(), 0755, 0) != 0)
+      return FailSys(errno, "chmod", directory);
     int rc = sys::RenameAt2(store_->fd(), directory.c_str(), pending.dir_fd(), "tree");
     if (rc == 0) return pending;
     if (rc != -EXDEV) return FailSys(-rc, "rename", directory);

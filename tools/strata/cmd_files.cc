@@ -23,10 +23,12 @@ Result<Manifest> OpenWhole(const Store& store, const LayerId& id) {
   STRATA_ASSIGN(Manifest manifest, store.OpenManifest(id));
   auto valid = manifest.Validate();
   if (valid) return manifest;
-  return Unexpected(std::move(valid)
-                        .error()
-                        .Wrap(fmt::format("layer {:.12}", id.Hex()))
-                        .Hint(fmt::format("its record is damaged: strata rm {:.12}, and make it again", id.Hex())));
+  return Unexpected(
+      std::move(valid)
+          .error()
+          .Wrap(fmt::format("layer {:.12}", id.Hex()))
+          .Hint(
+              fmt::format("its record is damaged: strata rm {:.12}, and make it again", id.Hex())));
 }
 
 // "-rwsr-xr-x", as ls writes it; `w` marks a whiteout.

@@ -64,9 +64,11 @@ class Disarmer {
   }
 
   Result<void> Entry(int dir_fd, const dirent64* entry) {
-    if (entry->d_type != DT_REG && entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN) return {};
+    if (entry->d_type != DT_REG && entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
+      return {};
     struct stat st;
-    STRATA_TRY(sys::Check(sys::FstatAt(dir_fd, entry->d_name, &st), "stat", QuotePath(entry->d_name)));
+    STRATA_TRY(
+        sys::Check(sys::FstatAt(dir_fd, entry->d_name, &st), "stat", QuotePath(entry->d_name)));
     if (S_ISDIR(st.st_mode)) return Directory(dir_fd, entry->d_name, st);
     if (!S_ISREG(st.st_mode)) return {};
     bool armed = (st.st_mode & 06000) != 0;
@@ -107,8 +109,8 @@ Result<void> CheckFree(const HostPlace& place) {
   if (rc == -ENOENT) return {};
   if (rc < 0) return FailSys(-rc, "stat", place.path);
   if (!S_ISDIR(st.st_mode)) return Fail(Errc::kExists, "{} is there already", place.path);
-  STRATA_ASSIGN(UniqueFd fd, OpenAt(place.parent.get(), place.name,
-                                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  STRATA_ASSIGN(UniqueFd fd,
+                OpenAt(place.parent.get(), place.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   alignas(dirent64) char entries[1024];  // "." and ".." are 48 bytes of it
   if (sys::GetDents(fd.get(), entries, sizeof entries) > 48) {
     return Fail(Errc::kExists, "{} is there already, and not empty", place.path);

@@ -97,9 +97,10 @@ int RunCommand(Context& context, const CommandSpec& command, char** argv) {
 int Main(char** argv) {
   OpenMissingStdio();
   if (::getuid() != ::geteuid() || ::getgid() != ::getegid()) {
-    return Complain(Error(Errc::kInvalid, "strata must not be setuid: it would do everything for everybody")
-                        .Hint("it needs no privileges: chmod ug-s its file"),
-                    125);
+    return Complain(
+        Error(Errc::kInvalid, "strata must not be setuid: it would do everything for everybody")
+            .Hint("it needs no privileges: chmod ug-s its file"),
+        125);
   }
   Context context;
   RaiseDescriptorLimit(context);

@@ -51,9 +51,10 @@ Result<int> RunSession::Finish() {
       STRATA_TRY_WITH(DeliverOutput(), fmt::format("--output {}", request_.output_host));
     }
   } else if (!request_.capture.empty() || !request_.output_host.empty()) {
-    PrintWarning(fmt::format("nothing is kept: the command {} {}",
-                             result_.status.signaled ? "was killed by signal" : "failed with status",
-                             result_.status.signaled ? result_.status.value : status));
+    PrintWarning(
+        fmt::format("nothing is kept: the command {} {}",
+                    result_.status.signaled ? "was killed by signal" : "failed with status",
+                    result_.status.signaled ? result_.status.value : status));
   }
   STRATA_TRY(stage_->EndWorkspace());
   if (!succeeded && request_.keep_failed) STRATA_TRY_WITH(KeepFailed(), "--keep-failed");
@@ -89,9 +90,10 @@ Result<void> RunSession::Capture() {
 Result<void> RunSession::DeliverOutput() {
   STRATA_ASSIGN(size_t disarmed, Deliver(store_->fd(), store_->path(), output_, output_place_));
   if (disarmed > 0 && !context_.quiet) {
-    PrintWarning(fmt::format("{}: {} files lost their setuid or setgid bit or capabilities; a captured layer "
-                             "keeps them",
-                             request_.output_host, disarmed));
+    PrintWarning(fmt::format(
+        "{}: {} files lost their setuid or setgid bit or capabilities; a captured layer "
+        "keeps them",
+        request_.output_host, disarmed));
   }
   return {};
 }

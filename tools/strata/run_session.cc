@@ -73,7 +73,8 @@ Result<void> RunSession::FindHostPlaces() {
   struct stat st;
   if (sys::FstatAt(AT_FDCWD, request_.stats_file.c_str(), &st, 0) == 0 && !S_ISREG(st.st_mode)) {
     // /dev/stdout or a fifo is written to; a rename would take its place.
-    STRATA_ASSIGN_WITH(stats_fd_, OpenAt(AT_FDCWD, request_.stats_file, O_WRONLY | O_NOCTTY), "--stats");
+    STRATA_ASSIGN_WITH(stats_fd_, OpenAt(AT_FDCWD, request_.stats_file, O_WRONLY | O_NOCTTY),
+                       "--stats");
     return {};
   }
   STRATA_ASSIGN_WITH(stats_place_, FindHostPlace(request_.stats_file), "--stats");
@@ -149,8 +150,7 @@ void RunSession::AddMount(SandboxMount mount, bool directory, std::vector<MountP
   mounts_.push_back(std::move(mount));
 }
 
-Result<void> RunSession::PlanBind(const RunRequest::Mount& mount,
-                                  std::vector<MountPoint>* points) {
+Result<void> RunSession::PlanBind(const RunRequest::Mount& mount, std::vector<MountPoint>* points) {
   struct stat st;
   int rc = sys::FstatAt(AT_FDCWD, mount.source.c_str(), &st, 0);
   if (rc < 0) return FailSys(-rc, "stat", mount.source);
@@ -164,12 +164,12 @@ Result<void> RunSession::PlanBind(const RunRequest::Mount& mount,
   if (source == store || IsBelow(source, store)) {
     return Fail(Errc::kInvalid, "it is in the store, which no sandbox may see");
   }
-  AddMount({.kind = mount.copy_on_write ? SandboxMount::Kind::kCopyOnWrite
-                                        : SandboxMount::Kind::kBind,
-            .source = mount.source,
-            .target = mount.target,
-            .read_only = mount.read_only},
-           directory, points);
+  AddMount(
+      {.kind = mount.copy_on_write ? SandboxMount::Kind::kCopyOnWrite : SandboxMount::Kind::kBind,
+       .source = mount.source,
+       .target = mount.target,
+       .read_only = mount.read_only},
+      directory, points);
   if (IsBelow(store, source)) {
     // Nothing of the store may be reached, let alone written to, through a bind of what holds it.
     mounts_.push_back({.kind = SandboxMount::Kind::kTmpfs,
@@ -189,7 +189,8 @@ Result<void> RunSession::PlanHostNetworkFiles(std::vector<MountPoint>* points) {
   return {};
 }
 
-// Each once, and in the order of their names: two runs that share several never wait for each other.
+// Each once, and in the order of their names: two runs that share several never wait for each
+// other.
 Result<void> RunSession::LockCaches() {
   std::set<std::string> names;
   for (const RunRequest::Mount& mount : request_.mounts) {
@@ -241,8 +242,8 @@ Result<std::string> RunSession::FindShell() {
     STRATA_ASSIGN(ResolvedPath resolved, ResolveInChain(*chain, shell + 1));
     if (resolved.found) return shell;
   }
-  return Unexpected(Error(Errc::kNotFound, "there is no shell in these layers")
-                        .Hint("add a layer with /bin/sh"));
+  return Unexpected(
+      Error(Errc::kNotFound, "there is no shell in these layers").Hint("add a layer with /bin/sh"));
 }
 
 SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) {
@@ -267,8 +268,8 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) {
   spec.network = request_.network;
   spec.nested_userns = request_.nested_userns;
   if (request_.seccomp == RunRequest::Seccomp::kBuild) {
-    spec.seccomp = BuildFilter(request_.chown, request_.nested_userns ? NestedUserns::kAllowed
-                                                                      : NestedUserns::kDenied);
+    spec.seccomp = BuildFilter(
+        request_.chown, request_.nested_userns ? NestedUserns::kAllowed : NestedUserns::kDenied);
   } else if (request_.seccomp == RunRequest::Seccomp::kFile) {
     spec.seccomp = View(filter_);
     spec.seccomp_is_foreign = true;
