@@ -4,7 +4,7 @@
 //
 // The layer id depends on the content alone: not on who imports (root or not), when, from which
 // kind of source, or on the order of the archive. Content is streamed: memory grows with the number
-// of entries (about 250 bytes each), never with their size.
+// of entries (about 440 bytes each), never with their size.
 //
 // An archive gives what tar would extract into an empty directory: later entries replace earlier
 // ones, directories merge, a leading '/' is dropped. Names are bytes, whatever the locale.

@@ -73,6 +73,7 @@ void ResetSignals() noexcept {
   standard.sa_handler = SIG_DFL;
   ::sigaction(SIGPIPE, &standard, nullptr);
   ::sigaction(SIGCHLD, &standard, nullptr);
+  ::sigaction(SIGXFSZ, &standard, nullptr);
 }
 
 int InstallFilter(const ChildPlan& plan, ChildFailure* failure) noexcept {

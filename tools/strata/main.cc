@@ -3,6 +3,7 @@
 // strata: finds the command and runs it. Nothing here may cost time: it is part of every `strata
 // run`.
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -96,6 +97,8 @@ int RunCommand(Context& context, const CommandSpec& command, char** argv) {
 
 int Main(char** argv) {
   OpenMissingStdio();
+  // A file over `ulimit -f` is an error to report (EFBIG), not a reason to die without cleaning up.
+  ::signal(SIGXFSZ, SIG_IGN);
   if (::getuid() != ::geteuid() || ::getgid() != ::getegid()) {
     return Complain(
         Error(Errc::kInvalid, "strata must not be setuid: it would do everything for everybody")
