@@ -276,7 +276,7 @@ Result<void> Store::CleanLeftovers() const {
       // In trash/ nobody holds a lock; elsewhere the owner does, from just after the mkdir on.
       struct stat st;
       if (sys::FstatAt(fd.get(), name.c_str(), &st) < 0) continue;
-      if ((st.st_mode & 0777) == 0500) continue;  // a clean scratch, waiting for the next run
+      if ((st.st_mode & 07777) == 01700) continue;  // a clean scratch, waiting for the next run
       if (::time(nullptr) - st.st_mtime < 2 && std::string_view(place) != "trash") continue;
       auto lock = FileLock::OnDirectory(fd.get(), name, LockMode::kExclusive, LockWait::kFail);
       // Only a lock that was had says that nobody has it: not one that failed for want of

@@ -20,7 +20,7 @@ namespace strata {
 namespace {
 
 constexpr mode_t kInUse = 0700;
-constexpr mode_t kClean = 0500;
+constexpr mode_t kClean = 01700;  // the sticky bit means nothing here; and its owner can remove it
 // More than that of what earlier runs left, and it goes before anything else.
 constexpr size_t kMostOldWorks = 32;
 constexpr int kMostScratches = 100000;
@@ -76,16 +76,11 @@ std::vector<std::string> OldWorks(int work_fd) {
   return names;
 }
 
-// What a volatile mount leaves: nested directories of mode 0000. False when stopped, or when there
+// What a volatile mount leaves: nested directories. False when stopped, or when there
 // is more in it than that; then it stays for later.
 bool RemoveOldWork(int work_fd, const std::string& name, const std::function<bool()>& stop) {
   const std::string incompat = name + "/incompat";
   const std::string mark = incompat + "/volatile";
-  if (::geteuid() != 0) {
-    for (const std::string& path : {name, incompat, mark}) {
-      static_cast<void>(::fchmodat(work_fd, path.c_str(), 0700, 0) == 0);
-    }
-  }
   sys::UnlinkAt(work_fd, (mark + "/dirty").c_str());
   for (const std::string& path : {mark, incompat, name}) {
     if (stop()) return false;
@@ -127,7 +122,7 @@ Result<Scratch> Scratch::Take(int store_fd) {
     scratch.lock_ = std::move(*lock);
     struct stat st;
     if (::fstat(scratch.fd(), &st) != 0) return FailSys(errno, "fstat", scratch.path_);
-    if ((st.st_mode & 0777) == kClean) {
+    if ((st.st_mode & 07777) == kClean) {
       if (::fchmod(scratch.fd(), kInUse) != 0) return FailSys(errno, "fchmod", scratch.path_);
       scratch.changed_ = ChangeTime(scratch.fd());
       return scratch;
@@ -179,8 +174,16 @@ void Scratch::SweepUp(const std::function<bool()>& stop) {
 bool Scratch::LeaveClean() {
   if (!reusable_ || !IsUntouched(fd(), changed_)) return false;
   // Within one directory: a rename needs no rights on what is renamed, which has mode 0000.
-  int rc = sys::RenameAt2(fd(), "work/work", fd(), ("work/" + RandomName()).c_str());
-  return (rc == 0 || rc == -ENOENT) && ::fchmod(fd(), kClean) == 0;
+  const std::string old_work = "work/" + RandomName();
+  int rc = sys::RenameAt2(fd(), "work/work", fd(), old_work.c_str());
+  if (rc < 0 && rc != -ENOENT) return false;
+  if (rc == 0 && ::geteuid() != 0) {
+    // So that its owner can remove it, with `rm -r` on the store for instance.
+    for (const char* part : {"", "/incompat", "/incompat/volatile"}) {
+      static_cast<void>(::fchmodat(fd(), (old_work + part).c_str(), 0700, 0) == 0);
+    }
+  }
+  return ::fchmod(fd(), kClean) == 0;
 }
 
 Result<std::string> Scratch::MakeDirectory(const std::string& name) {

@@ -3,7 +3,7 @@
 // Scratch: the upper and work directories of a throw-away root, in the store's stages/.
 //
 // Making and removing them costs a fifth of a short run on ext4, so one that is as good as new
-// afterwards is left for the next run: a numbered directory, `stages/0`, with mode 0500 while it is
+// afterwards is left for the next run: a numbered directory, `stages/0`, with mode 1700 while it is
 // clean and nobody uses it, 0700 from the moment somebody does. What overlayfs leaves in the work
 // directory, and what would keep the next mount from using it, is renamed out of the way and removed
 // while the command of a later run runs: removing a directory can cost milliseconds, where the file system

@@ -31,7 +31,7 @@ APPLETS = (
 MTIME = 1_600_000_000
 # Set on a test that has failed: its files are kept for whoever looks into it.
 FAILED = pytest.StashKey[bool]()
-# Directories of a store that are empty when no strata runs, clean scratches (mode 0500) apart
+# Directories of a store that are empty when no strata runs, clean scratches (mode 1700) apart
 # (cache/format.md).
 TRANSIENT = ("stages", "tmp", "trash")
 
@@ -402,7 +402,7 @@ def no_leaks(request, tmp_path):
                 leaks += [
                     f"file: {path}"
                     for path in sorted(place.iterdir())
-                    if place.name != "stages" or path.stat().st_mode & 0o777 != 0o500
+                    if place.name != "stages" or path.stat().st_mode & 0o7777 != 0o1700
                 ]
     if not leaks and FAILED not in request.node.stash:
         remove_tree(tmp_path)

@@ -124,7 +124,7 @@ def test_leftovers_are_collected_by_a_later_import(strata, base, store, tmp_path
     strata("import", "-q", archive).ok()
     assert list((store / "tmp").iterdir()) == []
     assert list((store / "trash").iterdir()) == []
-    assert [path.name for path in (store / "stages").iterdir() if path.stat().st_mode & 0o777 != 0o500] == []
+    assert [path.name for path in (store / "stages").iterdir() if path.stat().st_mode & 0o7777 != 0o1700] == []
     check(store)
 
 

@@ -110,7 +110,7 @@ def test_what_a_killed_run_leaves_is_taken_away_by_the_next(strata, base, store)
     process.communicate()
     waiting.until(lambda: all(map(waiting.gone, inside)))
     assert strata.sh("ls /usr").ok().out == "share"
-    assert [path.stat().st_mode & 0o777 for path in (store / "stages").iterdir()] == [0o500]
+    assert [path.stat().st_mode & 0o7777 for path in (store / "stages").iterdir()] == [0o1700]
 
 
 def test_strata_says_137_when_the_sandbox_is_killed_from_outside(strata, base):
