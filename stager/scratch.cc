@@ -25,20 +25,25 @@ constexpr mode_t kClean = 01700;  // the sticky bit means nothing here; and its 
 constexpr size_t kMostOldWorks = 32;
 constexpr int kMostScratches = 100000;
 
-bool IsEmpty(int fd) noexcept {
-  alignas(dirent64) char buffer[1024];
+// Calls `visit` with each name but . and .. until it returns false. False then, and when the directory
+// cannot be read.
+template <typename Visit>
+bool ForEachName(int fd, const Visit& visit) {
+  alignas(dirent64) char buffer[4096];
   for (;;) {
     int64_t size = sys::GetDents(fd, buffer, sizeof buffer);
     if (size <= 0) return size == 0;
     for (int64_t at = 0; at < size;) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
-      bool dots =
-          entry->d_name[0] == '.' &&
-          (entry->d_name[1] == '\0' || (entry->d_name[1] == '.' && entry->d_name[2] == '\0'));
-      if (!dots) return false;
+      std::string_view name(entry->d_name);
+      if (name != "." && name != ".." && !visit(name)) return false;
       at += entry->d_reclen;
     }
   }
+}
+
+bool IsEmpty(int fd) noexcept {
+  return ForEachName(fd, [](std::string_view) { return false; });
 }
 
 timespec ChangeTime(int fd) noexcept {
@@ -64,15 +69,10 @@ bool IsUntouched(int fd, const timespec& changed) noexcept {
 // What earlier runs left in a work directory, by name.
 std::vector<std::string> OldWorks(int work_fd) {
   std::vector<std::string> names;
-  alignas(dirent64) char buffer[4096];
-  for (int64_t size; (size = sys::GetDents(work_fd, buffer, sizeof buffer)) > 0;) {
-    for (int64_t at = 0; at < size;) {
-      const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
-      std::string_view name(entry->d_name);
-      if (name != "." && name != ".." && name != "work") names.emplace_back(name);
-      at += entry->d_reclen;
-    }
-  }
+  ForEachName(work_fd, [&](std::string_view name) {
+    if (name != "work") names.emplace_back(name);
+    return true;
+  });
   return names;
 }
 
