@@ -48,8 +48,8 @@ def test_mount_points_are_not_in_it(strata, base, tmp_path):
     (tmp_path / "host").mkdir()
     (tmp_path / "host/f").write_text("")
     options = ("--capture", "app", "--bind", f"{tmp_path}/host:/a/b/src", "--bind", f"{tmp_path}/host/f:/etc/f",
-               "--tmpfs", "/work", "--cache", "c:/var/cache/c")
-    strata.sh("echo x > /usr/new; echo y > /tmp/y; echo z > /a/b/src/z; echo w > /work/w", options=options).ok()
+               "--tmpfs", "/job", "--cache", "c:/var/cache/c")
+    strata.sh("echo x > /usr/new; echo y > /tmp/y; echo z > /a/b/src/z; echo w > /job/w", options=options).ok()
     assert paths(strata, "app") == ["usr", "usr/new"]
 
 

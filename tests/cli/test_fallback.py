@@ -90,9 +90,9 @@ def test_binds_are_right(deny, layers, answer, names, tmp_path):
     host.mkdir()
     (host / "file").write_text("host\n")
     options = ("--bind", f"{host}:/a/rw", "--bind", f"{host}:/a/ro:ro", "--bind", f"{host}:/a/cow:cow",
-               "--bind", f"{host}/file:/etc/file:ro", "--tmpfs", "/work", "--bind", f"{host}:/work/b")
+               "--bind", f"{host}/file:/etc/file:ro", "--tmpfs", "/job", "--bind", f"{host}:/job/b")
     script = """
-    cat /a/rw/file /a/ro/file /a/cow/file /etc/file /work/b/file
+    cat /a/rw/file /a/ro/file /a/cow/file /etc/file /job/b/file
     echo x > /a/ro/x || echo ro
     echo x > /etc/file || echo ro
     echo x > /a/cow/cow

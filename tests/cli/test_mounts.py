@@ -105,8 +105,8 @@ def test_a_bind_below_tmp_and_dev(strata, base, host):
 
 
 def test_a_bind_below_a_tmpfs(strata, base, host):
-    options = ("--tmpfs", "/work", "--bind", f"{host}:/work/a/b")
-    assert strata.sh("cat /work/a/b/file; touch /work/x", options=options).ok().out == "from the host"
+    options = ("--tmpfs", "/job", "--bind", f"{host}:/job/a/b")
+    assert strata.sh("cat /job/a/b/file; touch /job/x", options=options).ok().out == "from the host"
 
 
 def test_a_bind_below_a_bind(strata, base, host, tmp_path):
