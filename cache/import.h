@@ -41,6 +41,7 @@ struct Progress {
   std::atomic<uint64_t> bytes{0};        // of the source read so far
   std::atomic<uint64_t> total_bytes{0};  // 0: not known
   std::atomic<uint64_t> entries{0};
+  std::atomic<uint64_t> total_entries{0};  // 0: not known
 };
 
 struct ImportOptions {

@@ -110,6 +110,7 @@ Result<void> Manifest::Validate() const {
   };
   uint64_t next_child = 1;
   uint64_t content = 0;
+  uint32_t whiteouts = 0;
   for (uint32_t i = 0; i < count_; ++i) {
     const ManifestEntry& e = entries_[i];
     if (e.reserved != 0) return bad(i, "reserved bytes are not zero");
@@ -161,6 +162,7 @@ Result<void> Manifest::Validate() const {
       }
     }
     if (e.hardlink == kNoEntry || e.hardlink == i) content += e.size;
+    if (e.type == EntryType::kWhiteout) ++whiteouts;
     if (!CheckRawXattrs(raw_xattrs(e))) return bad(i, "bad attributes");
     if (e.type == EntryType::kWhiteout &&
         (e.mode != 0 || e.uid != 0 || e.gid != 0 || e.mtime_sec != 0 || e.mtime_nsec != 0 ||
@@ -182,6 +184,9 @@ Result<void> Manifest::Validate() const {
     return Fail(Errc::kCorrupt, "manifest: misplaced integration commands");
   }
   if (header.content_size != content) return Fail(Errc::kCorrupt, "manifest: wrong content size");
+  if (header.whiteout_count != whiteouts || header.reserved32 != 0 || header.reserved != 0) {
+    return Fail(Errc::kCorrupt, "manifest: wrong number of whiteouts");
+  }
   return {};
 }
 
@@ -189,6 +194,12 @@ uint64_t Manifest::content_size() const {
   ManifestHeader header;
   std::memcpy(&header, bytes_.data(), sizeof header);
   return header.content_size;
+}
+
+uint32_t Manifest::whiteout_count() const {
+  ManifestHeader header;
+  std::memcpy(&header, bytes_.data(), sizeof header);
+  return header.whiteout_count;
 }
 
 std::vector<std::string> Manifest::integration_commands() const {

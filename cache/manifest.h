@@ -111,6 +111,7 @@ class Manifest {
     return String(e.xattrs_offset, e.xattrs_size);
   }
   uint64_t content_size() const;  // sum of the files' sizes, each hardlink group once
+  uint32_t whiteout_count() const;
   std::vector<std::string> integration_commands() const;
 
   std::optional<uint32_t> Child(uint32_t directory, std::string_view name) const;

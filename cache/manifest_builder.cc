@@ -211,6 +211,7 @@ Result<std::vector<uint8_t>> ManifestBuilder::Finish() const {
     return offset;
   };
   uint64_t content_size = 0;
+  uint32_t whiteouts = 0;
   for (uint32_t i = 0; i < order.size(); ++i) {
     Node node = order[i];
     Node owner = owner_of(node);
@@ -222,7 +223,10 @@ Result<std::vector<uint8_t>> ManifestBuilder::Finish() const {
     e.name_offset = append(name);
     e.name_size = static_cast<uint16_t>(name.size());
     e.type = data.type;
-    if (data.type == EntryType::kWhiteout) continue;
+    if (data.type == EntryType::kWhiteout) {
+      ++whiteouts;
+      continue;
+    }
     if (data.type == EntryType::kDirectory) {
       e.flags = data.flags;
       e.child_count = start[node + 1] - start[node];
@@ -275,6 +279,7 @@ Result<std::vector<uint8_t>> ManifestBuilder::Finish() const {
   header.commands_size = static_cast<uint32_t>(commands.size());
   header.strings_size = strings.size();
   header.content_size = content_size;
+  header.whiteout_count = whiteouts;
 
   std::vector<uint8_t> bytes(sizeof header + entries.size() * sizeof(ManifestEntry) +
                              strings.size());

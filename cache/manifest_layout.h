@@ -22,7 +22,9 @@ struct ManifestHeader {
   uint64_t content_size;
   uint32_t commands_offset;
   uint32_t commands_size;
-  uint64_t reserved[2];
+  uint32_t whiteout_count;
+  uint32_t reserved32;
+  uint64_t reserved;
 };
 static_assert(sizeof(ManifestHeader) == 64);
 

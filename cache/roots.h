@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The composed-root cache on disk: roots/KEY, one small immutable file for each dependency set that was
+// composed (format.md). It holds the set itself, and the ready-to-mount list of lower layers. KEY is
+// the XXH3-128 of the set's canonical encoding; because that is not collision-resistant, a hit is
+// trusted only after the encoding stored in the file compares equal.
+//
+// A RootLease is a shared flock on that file. It is the only lease that a running root needs: who removes
+// a layer or a derived layer first removes every root that mounts it, and a leased root is never removed.
+// So a hit costs the same for two layers and for two thousand.
+//
+// All functions are thread-safe, and safe against other processes at the same store.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file_lock.h"
+#include "base/hash.h"
+#include "base/result.h"
+#include "cache/store.h"
+
+namespace strata {
+
+using RootKey = Key128;
+
+enum class ConflictPolicy : uint8_t { kError = 0, kReplace = 1, kSkip = 2 };
+
+// One member of a dependency set.
+struct SetItem {
+  LayerId id;        // of a layer; of a directory with a key (dir:PATH@KEY): see directory_layer.h
+  std::string view;  // canonical, "at=/opt" or "only=usr/**" (view.h); empty: the whole layer
+  auto operator<=>(const SetItem&) const = default;
+};
+
+struct DependencySet {
+  std::vector<SetItem> items;             // bottom first; one that occurs twice counts at its topmost place
+  std::vector<std::string> integration;   // commands given by the caller, in order
+  ConflictPolicy on_conflict = ConflictPolicy::kError;
+
+  // Drops what counts once, at its topmost place. The canonical set of everything below.
+  void Deduplicate();
+  std::string Encode() const;  // canonical; equal sets have equal encodings
+  static Result<DependencySet> Decode(std::string_view bytes);
+};
+
+RootKey KeyOfSet(std::string_view encoded_set);
+
+enum class RootMethod : uint8_t { kDirect = 1, kDelta = 2, kSegments = 3 };
+std::string_view RootMethodName(RootMethod method);  // "direct", "delta", "segments"
+
+// What is mounted. Paths relative to the store ("layers/ID/tree", "derived/NAME/tree"), or absolute for
+// a directory that the store does not manage. Bottom first; no skeleton, no upper.
+struct RootContent {
+  std::vector<std::string> lowers;
+  // The first base_count of them are layers and segments; above come, where there are any, the delta
+  // that makes the stack agree with the definition of staging, and the integration layer.
+  uint32_t base_count = 0;
+  RootMethod method = RootMethod::kDirect;
+  uint32_t layer_count = 0;  // of the set, deduplicated
+};
+
+// A leased entry of the cache.
+struct CachedRoot {
+  RootKey key;
+  RootContent content;
+  std::string encoded_set;
+  FileLock lease;    // shared, on roots/KEY
+  bool hit = false;  // it was there; false: composed just now
+};
+
+// The root of this very set, leased; nothing where there is none. An entry that is damaged, or of another
+// set with the same key, is dropped (kBusy where a running stage holds it). Writes the stamp of the last
+// use (the file's mtime) at most once an hour. Works in a store that cannot be written to.
+Result<std::optional<CachedRoot>> FindRoot(const Store& store, std::string_view encoded_set);
+// By its key. kNotFound; kCorrupt.
+Result<CachedRoot> OpenRoot(const Store& store, const RootKey& key);
+// Whoever publishes first wins. The caller must hold leases on every layer and derived layer of `content`
+// until it has the returned lease. A store that cannot be written to: the error says so.
+Result<CachedRoot> PublishRoot(const Store& store, std::string_view encoded_set,
+                               const RootContent& content);
+// kBusy while it is leased.
+Result<void> RemoveRoot(const Store& store, const RootKey& key);
+Result<std::vector<RootKey>> ListRoots(const Store& store);  // sorted
+
+}  // namespace strata
