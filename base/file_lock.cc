@@ -20,6 +20,17 @@ Result<FileLock> FileLock::OnFile(int dir_fd, const std::string& path, LockMode 
   return Take(dir_fd, path, O_RDWR | O_CREAT | O_NOFOLLOW, mode, wait);
 }
 
+Result<FileLock> FileLock::OnExistingFile(int dir_fd, const std::string& path, LockMode mode,
+                                          LockWait wait) {
+  return Take(dir_fd, path, O_RDONLY | O_NOFOLLOW, mode, wait);
+}
+
+Result<FileLock> FileLock::OnDescriptor(UniqueFd fd, LockMode mode) {
+  int operation = (mode == LockMode::kShared ? LOCK_SH : LOCK_EX) | LOCK_NB;
+  STRATA_TRY(sys::Check(sys::Flock(fd.get(), operation), "flock"));
+  return FileLock(std::move(fd));
+}
+
 Result<FileLock> FileLock::Take(int dir_fd, const std::string& path, int flags, LockMode mode,
                                 LockWait wait) {
   for (;;) {

@@ -25,6 +25,13 @@ class FileLock {
   // The same for a regular file, which is created (0600) when missing.
   static Result<FileLock> OnFile(int dir_fd, const std::string& path, LockMode mode, LockWait wait);
 
+  // The same for a regular file that must exist: ENOENT stays a kSystem error. Opened for reading only, so
+  // that it works on a read-only file system.
+  static Result<FileLock> OnExistingFile(int dir_fd, const std::string& path, LockMode mode,
+                                         LockWait wait);
+  // Of a file just made, that nobody else knows by name yet.
+  static Result<FileLock> OnDescriptor(UniqueFd fd, LockMode mode);
+
   int fd() const { return fd_.get(); }
   bool held() const { return fd_.valid(); }
   UniqueFd Release() { return std::move(fd_); }

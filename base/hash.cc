@@ -61,6 +61,19 @@ Digest Sha256::Of(const void* data, size_t size) {
 
 std::string Key128::Hex() const { return fmt::format("{:016x}{:016x}", high, low); }
 
+std::optional<Key128> Key128::FromHex(std::string_view hex) {
+  if (hex.size() != 32) return std::nullopt;
+  Key128 key;
+  for (size_t i = 0; i < 32; ++i) {
+    char c = hex[i];
+    int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (value < 0) return std::nullopt;
+    uint64_t& half = i < 16 ? key.high : key.low;
+    half = half << 4 | static_cast<uint64_t>(value);
+  }
+  return key;
+}
+
 Key128 Xxh3(std::string_view data) {
   XXH128_hash_t hash = XXH3_128bits(data.data(), data.size());
   return {hash.high64, hash.low64};

@@ -43,7 +43,8 @@ class Sha256 {
 struct Key128 {
   uint64_t high = 0;
   uint64_t low = 0;
-  std::string Hex() const;  // 32 digits
+  std::string Hex() const;                                     // 32 digits, lower case
+  static std::optional<Key128> FromHex(std::string_view hex);  // 32 digits, lower case
   auto operator<=>(const Key128&) const = default;
 };
 

@@ -52,7 +52,8 @@ Result<UniqueFd> OpenOrMake(const std::string& path) {
 Result<void> Initialise(int root_fd) {
   if (::fchmod(root_fd, 0700) != 0) return FailSys(errno, "fchmod", "store");
   for (const char* name :
-       {"layers", "refs", "derived", "workspaces", "caches", "stages", "tmp", "trash", "mnt"}) {
+       {"layers", "refs", "roots", "pins", "derived", "workspaces", "caches", "stages", "tmp", "trash",
+        "mnt"}) {
     int rc = sys::MkdirAt(root_fd, name, 0700);
     if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", name);
   }
@@ -70,9 +71,9 @@ Result<bool> LooksEmpty(int root_fd) {
     if (name == "." || name == ".." || name == "lost+found" || name.substr(0, 7) == "format#") {
       continue;
     }
-    static constexpr std::string_view kOurs[] = {"layers", "refs",   "derived", "workspaces",
-                                                 "caches", "stages", "tmp",     "trash",
-                                                 "mnt",    "format"};
+    static constexpr std::string_view kOurs[] = {
+        "layers", "refs", "roots", "pins",  "derived", "workspaces", "caches",
+        "stages", "tmp",  "trash", "mnt",   "config",  "format"};
     if (std::find(std::begin(kOurs), std::end(kOurs), name) == std::end(kOurs)) empty = false;
   }
   ::closedir(dir);

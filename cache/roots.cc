@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/roots.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <ctime>
+
+#include "base/io.h"
+#include "base/sys.h"
+#include "base/temp_dir.h"
+#include "cache/byte_reader.h"
+
+namespace strata {
+namespace {
+
+constexpr std::string_view kMagic = "STRATART";
+constexpr uint32_t kVersion = 1;
+constexpr int64_t kMaxFileSize = 64 << 20;
+constexpr time_t kStampAfter = 3600;
+// Of rounds in which an entry is found and has gone before it is leased: there is always another
+// process that has got further meanwhile.
+constexpr int kMaxAttempts = 1000;
+
+std::string RootPath(const RootKey& key) {
+  return "roots/" + key.Hex();
+}
+
+std::string EncodeFile(std::string_view encoded_set, const RootContent& content) {
+  std::string body;
+  PutU32(body, static_cast<uint32_t>(content.method));
+  PutU32(body, content.layer_count);
+  PutU32(body, content.base_count);
+  PutU32(body, static_cast<uint32_t>(content.lowers.size()));
+  for (const std::string& lower : content.lowers) PutText(body, lower);
+
+  std::string bytes(kMagic);
+  PutU32(bytes, kVersion);
+  PutText(bytes, encoded_set);
+  PutText(bytes, body);
+  PutU64(bytes, Xxh3Short(bytes));
+  return bytes;
+}
+
+bool DecodeContent(std::string_view body, RootContent& content) {
+  ByteReader in(body);
+  uint32_t method = in.U32();
+  content.layer_count = in.U32();
+  content.base_count = in.U32();
+  uint32_t lowers = in.U32();
+  if (method < 1 || method > 3 || content.base_count > lowers || lowers == 0) in.SetBad();
+  content.method = static_cast<RootMethod>(method);
+  for (uint32_t i = 0; i < lowers && in.ok(); ++i) {
+    std::string_view lower = in.Text();
+    if (lower.empty() || lower.find('\0') != std::string_view::npos) in.SetBad();
+    content.lowers.emplace_back(lower);
+  }
+  return in.AtEnd();
+}
+
+// False: these bytes are no root's file.
+bool DecodeFile(std::string_view bytes, CachedRoot& root) {
+  if (bytes.size() < sizeof(uint64_t)) return false;
+  std::string_view summed = bytes.substr(0, bytes.size() - sizeof(uint64_t));
+  if (ByteReader(bytes.substr(summed.size())).U64() != Xxh3Short(summed)) return false;
+  ByteReader in(summed);
+  if (in.Bytes(kMagic.size()) != kMagic || in.U32() != kVersion) return false;
+  root.encoded_set = in.Text();
+  std::string_view body = in.Text();
+  return in.AtEnd() && DecodeContent(body, root.content);
+}
+
+// At most once an hour: it is a write. One from the future is of a clock that was put back. In a
+// store that cannot be written to there is no gc either, that would ask.
+void Stamp(int fd, const struct stat& st) {
+  time_t age = ::time(nullptr) - st.st_mtime;
+  if (age >= kStampAfter || age <= -kStampAfter) static_cast<void>(::futimens(fd, nullptr));
+}
+
+// The file of `key`, leased and read. kCorrupt: `root` has the lease and nothing else.
+Result<void> LeaseAndRead(const Store& store, const RootKey& key, CachedRoot& root) {
+  const std::string path = RootPath(key);
+  root.key = key;
+  STRATA_ASSIGN(root.lease,
+                FileLock::OnExistingFile(store.fd(), path, LockMode::kShared, LockWait::kBlock));
+  struct stat st;
+  if (::fstat(root.lease.fd(), &st) != 0) return FailSys(errno, "fstat", path);
+  std::string bytes;
+  if (S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= kMaxFileSize) {
+    bytes.resize(static_cast<size_t>(st.st_size));
+    int64_t size = sys::Read(root.lease.fd(), bytes.data(), bytes.size());
+    if (size < 0) return FailSys(static_cast<int>(-size), "read", path);
+    bytes.resize(static_cast<size_t>(size));
+  }
+  if (!DecodeFile(bytes, root) || KeyOfSet(root.encoded_set) != key) {
+    return Fail(Errc::kCorrupt, "cached root {:.12} is damaged", key.Hex());
+  }
+  Stamp(root.lease.fd(), st);
+  return {};
+}
+
+// Takes the name away from the file that `lock` (exclusive) is on.
+Result<void> Unlink(const Store& store, const RootKey& key) {
+  int rc = sys::UnlinkAt(store.fd(), RootPath(key).c_str());
+  if (rc < 0 && rc != -ENOENT) return FailSys(-rc, "unlink", RootPath(key));
+  return {};
+}
+
+// What cannot be used goes, so that the root can be composed again.
+Result<void> Drop(const Store& store, const RootKey& key, FileLock lease) {
+  lease.Release().reset();  // or it would be in the way of the exclusive lock
+  auto removed = RemoveRoot(store, key);
+  if (removed || removed.error().code() == Errc::kNotFound) return {};
+  return Unexpected(std::move(removed).error().Wrap(
+      fmt::format("drop cached root {:.12}, which cannot be used", key.Hex())));
+}
+
+Error CannotPublish(Error error, const Store& store, const RootKey& key) {
+  int sys_errno = error.sys_errno();
+  error = std::move(error).Wrap(fmt::format("publish root {:.12}", key.Hex()));
+  if (sys_errno == EACCES || sys_errno == EROFS || sys_errno == EPERM) {
+    return std::move(error).Hint(
+        fmt::format("the store {} cannot be written to: what is composed already can be run there, "
+                    "nothing else",
+                    store.path()));
+  }
+  return error;
+}
+
+// True: `name` (in tmp/) is now roots/KEY; false: there is one already.
+Result<bool> GiveName(const Store& store, const std::string& name, const RootKey& key) {
+  const std::string path = RootPath(key);
+  int rc = sys::RenameAt2(store.fd(), name.c_str(), store.fd(), path.c_str(), RENAME_NOREPLACE);
+  if (rc == -EINVAL) {  // a file system without that flag
+    rc = sys::LinkAt(store.fd(), name.c_str(), store.fd(), path.c_str());
+    if (rc == 0) sys::UnlinkAt(store.fd(), name.c_str());
+  }
+  if (rc == -EEXIST) return false;
+  if (rc < 0) return FailSys(-rc, "rename", path);
+  return true;
+}
+
+// The new file, with the lease on it from before it has its name; nothing where another was faster.
+Result<std::optional<FileLock>> WriteRoot(const Store& store, const RootKey& key,
+                                          std::string_view bytes) {
+  STRATA_TRY(store.OpenDir("roots"));  // stores of earlier versions have none
+  const std::string name = "tmp/root-" + RandomName();
+  STRATA_ASSIGN(UniqueFd fd, OpenAt(store.fd(), name, O_WRONLY | O_CREAT | O_EXCL, 0600));
+  auto write = [&]() -> Result<std::optional<FileLock>> {
+    STRATA_TRY(WriteAll(fd.get(), bytes, name));
+    STRATA_ASSIGN(FileLock lease, FileLock::OnDescriptor(std::move(fd), LockMode::kShared));
+    STRATA_ASSIGN(bool named, GiveName(store, name, key));
+    if (named) return lease;
+    sys::UnlinkAt(store.fd(), name.c_str());
+    return std::nullopt;
+  };
+  auto written = write();
+  if (!written) sys::UnlinkAt(store.fd(), name.c_str());
+  return written;
+}
+
+}  // namespace
+
+Result<std::optional<CachedRoot>> FindRoot(const Store& store, std::string_view encoded_set) {
+  CachedRoot root;
+  auto read = LeaseAndRead(store, KeyOfSet(encoded_set), root);
+  if (read && root.encoded_set == encoded_set) {
+    root.hit = true;
+    return root;
+  }
+  if (!read && read.error().sys_errno() == ENOENT) return std::nullopt;
+  if (!read && read.error().code() != Errc::kCorrupt) return Unexpected(std::move(read).error());
+  STRATA_TRY(Drop(store, root.key, std::move(root.lease)));
+  return std::nullopt;
+}
+
+Result<CachedRoot> OpenRoot(const Store& store, const RootKey& key) {
+  CachedRoot root;
+  auto read = LeaseAndRead(store, key, root);
+  if (!read && read.error().sys_errno() == ENOENT) {
+    return Fail(Errc::kNotFound, "no cached root {}", key.Hex());
+  }
+  if (!read) return Unexpected(std::move(read).error());
+  root.hit = true;
+  return root;
+}
+
+Result<CachedRoot> PublishRoot(const Store& store, std::string_view encoded_set,
+                               const RootContent& content) {
+  const RootKey key = KeyOfSet(encoded_set);
+  const std::string bytes = EncodeFile(encoded_set, content);
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    auto written = WriteRoot(store, key, bytes);
+    if (!written && written.error().sys_errno() == ENOENT && attempt < 3) {
+      continue;  // this process slept for so long that its file was taken for a leftover
+    }
+    if (!written) return Unexpected(CannotPublish(std::move(written).error(), store, key));
+    if (*written) {
+      return CachedRoot{key, content, std::string(encoded_set), std::move(**written), false};
+    }
+    STRATA_ASSIGN(std::optional<CachedRoot> winner, FindRoot(store, encoded_set));
+    if (winner) {
+      winner->hit = false;
+      return std::move(*winner);
+    }
+  }
+  return Fail(Errc::kBusy, "publish root {:.12}: others remove it all the time", key.Hex());
+}
+
+Result<void> RemoveRoot(const Store& store, const RootKey& key) {
+  auto lock =
+      FileLock::OnExistingFile(store.fd(), RootPath(key), LockMode::kExclusive, LockWait::kFail);
+  if (lock) return Unlink(store, key);
+  if (lock.error().sys_errno() == ENOENT) {
+    return Fail(Errc::kNotFound, "no cached root {}", key.Hex());
+  }
+  if (lock.error().code() == Errc::kBusy) {
+    return Fail(Errc::kBusy, "root {:.12} is in use by a running stage", key.Hex());
+  }
+  return Unexpected(std::move(lock).error());
+}
+
+Result<std::vector<RootKey>> ListRoots(const Store& store) {
+  std::vector<RootKey> keys;
+  int fd = sys::OpenAt(store.fd(), "roots", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (fd == -ENOENT) return keys;
+  STRATA_ASSIGN(UniqueFd owner, sys::CheckFd(fd, "open", "roots"));
+  DIR* dir = ::fdopendir(owner.get());
+  if (dir == nullptr) return FailSys(errno, "fdopendir", "roots");
+  static_cast<void>(owner.release());
+  while (const dirent* entry = ::readdir(dir)) {
+    if (auto key = RootKey::FromHex(entry->d_name)) keys.push_back(*key);
+  }
+  ::closedir(dir);
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+}  // namespace strata
