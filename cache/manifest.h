@@ -182,8 +182,9 @@ class ManifestBuilder {
 
   void AddIntegrationCommand(std::string command);
 
-  // The canonical bytes. The root's metadata is set to what it always is (opaque is kept).
-  Result<std::vector<uint8_t>> Finish() const;
+  // The canonical bytes. The root's metadata is set to what it always is (opaque is kept). `order`, where
+  // given, receives the node of each entry.
+  Result<std::vector<uint8_t>> Finish(std::vector<Node>* order = nullptr) const;
 
  private:
   struct State;

@@ -160,7 +160,7 @@ void AppendXattrs(std::string& strings, std::vector<Xattr> xattrs) {
 
 }  // namespace
 
-Result<std::vector<uint8_t>> ManifestBuilder::Finish() const {
+Result<std::vector<uint8_t>> ManifestBuilder::Finish(std::vector<Node>* node_order) const {
   const State& s = *state_;
   // Children of each node, sorted by name: a counting sort by parent, then by name within each.
   std::vector<uint32_t> start(s.nodes.size() + 1, 0);
@@ -289,6 +289,7 @@ Result<std::vector<uint8_t>> ManifestBuilder::Finish() const {
   std::memcpy(out, entries.data(), entries.size() * sizeof(ManifestEntry));
   out += entries.size() * sizeof(ManifestEntry);
   if (!strings.empty()) std::memcpy(out, strings.data(), strings.size());
+  if (node_order != nullptr) *node_order = std::move(order);
   return bytes;
 }
 

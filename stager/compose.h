@@ -20,7 +20,12 @@ namespace strata {
 struct ComposeOptions {
   unsigned jobs = 0;             // threads that link; 0: as many as there are processors
   Progress* progress = nullptr;  // entries: links made; total_entries known from the start
-  bool deltas = true;            // false: never build on another set's segments (for measuring)
+  // For messages; else the first digits of the id.
+  std::function<std::string(const SetItem&)> name_of;
+  // Bounds, chosen by measurement (bench/depth_bench.cc); other values are for measuring and testing.
+  size_t max_direct = 8;   // a longer chain is flattened
+  size_t max_segments = 4;
+  size_t delta_part = 8;   // a delta may hold at most 1/8 of the root's entries; 0: no deltas
 };
 
 // A root that is ready but not in the cache yet.

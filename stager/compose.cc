@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stager/compose.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/hash.h"
+#include "stager/composition.h"
+#include "stager/delta_base.h"
+#include "stager/plan_builder.h"
+#include "stager/segments.h"
+
+namespace strata {
+namespace {
+
+// Fails where a link or a file would hide, or be hidden by, what a sandbox mounts.
+Result<void> CheckMountPoints(MergedTree& tree) {
+  for (const char* name : {"proc", "dev"}) {
+    auto id = tree.Find(MergedTree::kRoot, name);
+    if (!id || tree.type(*id) == EntryType::kDirectory) continue;
+    return Fail(Errc::kInvalid, "/{} is {}, not a directory", name,
+                tree.type(*id) == EntryType::kSymlink ? "a link" : "a file");
+  }
+  return {};
+}
+
+constexpr size_t kMaxReported = 10;
+
+// What to mount, and what keeps it there.
+struct Chain {
+  std::vector<std::string> lowers;
+  std::vector<FileLock> leases;
+  std::vector<const Manifest*> manifests;  // of the lowers
+};
+
+class Composer {
+ public:
+  Composer(const Store& store, const DependencySet& set, const ComposeOptions& options)
+      : store_(store), set_(set), options_(options), rules_(set.on_conflict) {}
+
+  Result<RootDraft> Run() {
+    STRATA_ASSIGN(members_, OpenMembers(store_, set_));
+    STRATA_TRY(ApplyRules());
+    STRATA_TRY(CheckMountPoints(rules_.tree()));
+    STRATA_TRY(Choose());
+    RootDraft draft;
+    draft.set = set_;
+    draft.content.lowers = std::move(chain_.lowers);
+    draft.content.base_count = base_count_;
+    draft.content.method = method_;
+    draft.content.layer_count = static_cast<uint32_t>(set_.items.size());
+    draft.leases = std::move(chain_.leases);
+    for (const Member& member : members_) {
+      for (std::string& command : member.manifest.integration_commands()) {
+        draft.commands.push_back(std::move(command));
+      }
+    }
+    draft.commands.insert(draft.commands.end(), set_.integration.begin(), set_.integration.end());
+    draft.warnings = std::move(warnings_);
+    return draft;
+  }
+
+ private:
+  Result<void> ApplyRules() {
+    // What lies below an opaque root does not show; overlayfs does not look for that mark.
+    for (size_t i = members_.size(); i-- > 0;) {
+      if (i > 0 && !members_[i].manifest.entry(0).opaque()) continue;
+      first_ = i;
+      break;
+    }
+    for (const Member& member : members_) sources_.push_back({member.path, &member.manifest});
+    for (size_t i = first_; i < members_.size(); ++i) {
+      STRATA_TRY_WITH(rules_.Add(members_[i].manifest, static_cast<uint32_t>(i)), NameOf(i));
+    }
+    if (rules_.conflicts().empty()) return {};
+    std::string all;
+    for (size_t i = 0; i < rules_.conflicts().size(); ++i) {
+      const Conflict& c = rules_.conflicts()[i];
+      if (i == kMaxReported) {
+        warnings_.push_back(fmt::format("and {} more", rules_.conflicts().size() - i));
+        break;
+      }
+      warnings_.push_back(Describe(c, NameOf(first_ + c.lower), NameOf(first_ + c.upper)));
+    }
+    if (set_.on_conflict != ConflictPolicy::kError) return {};
+    return Unexpected(Error(Errc::kInvalid, fmt::format("conflict: {}", fmt::join(warnings_, "; ")))
+                          .Hint("--on-conflict=replace lets the later layer win, "
+                                "--on-conflict=skip the earlier one"));
+  }
+
+  std::string NameOf(size_t member) const {
+    const SetItem& item = set_.items[member];
+    if (options_.name_of) return options_.name_of(item);
+    return fmt::format("layer {:.12}", item.id.Hex());
+  }
+
+  size_t layer_count() const { return members_.size() - first_; }
+
+  Result<void> Choose() {
+    if (layer_count() <= options_.max_direct) return MakeDirect();
+    if (options_.delta_part > 0) {
+      STRATA_ASSIGN(bool made, MakeDelta());
+      if (made) return {};
+    }
+    return MakeSegments();
+  }
+
+  // (a) The layers as they are.
+  Result<void> MakeDirect() {
+    method_ = RootMethod::kDirect;
+    for (size_t i = first_; i < members_.size(); ++i) {
+      STRATA_TRY(AddMember(i));
+    }
+    return CloseChain(rules_.overlay_agrees());
+  }
+
+  // (b) The segments of another root, and what is different.
+  Result<bool> MakeDelta() {
+    STRATA_ASSIGN(std::vector<DeltaBase> bases,
+                  FindDeltaBases(store_, set_, members_, options_.delta_part));
+    for (DeltaBase& base : bases) {
+      chain_ = {};
+      bool usable = true;
+      for (const std::string& lower : base.lowers) {
+        auto added = AddLower(lower);
+        if (added) continue;
+        if (added.error().sys_errno() != ENOENT && added.error().code() != Errc::kNotFound) {
+          return Unexpected(std::move(added).error());
+        }
+        usable = false;  // collected meanwhile
+        break;
+      }
+      if (!usable) continue;
+      MergedTree shown = Shown();
+      STRATA_ASSIGN(TreePlan plan, PlanDelta(rules_.tree(), shown, Ghosts(), sources_));
+      if (plan.manifest.size() * options_.delta_part > base.entries) continue;
+      method_ = RootMethod::kDelta;
+      STRATA_TRY(AddDelta(plan));
+      return true;
+    }
+    chain_ = {};
+    return false;
+  }
+
+  // (c) Runs of layers, each flattened.
+  Result<void> MakeSegments() {
+    method_ = RootMethod::kSegments;
+    const std::vector<Piece>& effective = rules_.effective();
+    std::vector<ChainLink> links;
+    for (size_t i = 0; i < effective.size(); ++i) {
+      links.push_back(
+          {EffectiveId(i), effective[i].manifest->size(), !members_[first_ + i].same_file_system});
+    }
+    std::vector<ChainRange> ranges = CutChain(links, options_.max_segments);
+    CountWork(ranges);
+    for (const ChainRange& range : ranges) {
+      if (range.end - range.begin == 1 && !rules_.rewritten(range.begin)) {
+        STRATA_TRY(AddMember(first_ + range.begin));
+      } else {
+        STRATA_TRY(AddSegment(range, links));
+      }
+    }
+    return CloseChain(false);
+  }
+
+  void CountWork(const std::vector<ChainRange>& ranges) {
+    if (options_.progress == nullptr) return;
+    uint64_t entries = 0;
+    for (const ChainRange& range : ranges) {
+      if (range.end - range.begin == 1 && !rules_.rewritten(range.begin)) continue;
+      for (size_t i = range.begin; i < range.end; ++i) {
+        entries += rules_.effective()[i].manifest->size() - 1;
+      }
+    }
+    options_.progress->total_entries = entries;
+  }
+
+  Result<void> AddSegment(const ChainRange& range, const std::vector<ChainLink>& links) {
+    // What lies at the bottom hides nothing: it needs no marks, and is another tree without them.
+    const bool bottom = range.begin == 0;
+    Sha256 hash;
+    constexpr std::string_view kKind = "strata segment 1";
+    hash.Update(kKind.data(), kKind.size());
+    hash.Update(bottom ? "b" : "r", 1);
+    for (size_t i = range.begin; i < range.end; ++i) hash.Update(links[i].id.bytes.data(), 32);
+    const std::string name = "segment-" + hash.Finish().Hex();
+    STRATA_ASSIGN(std::optional<DerivedLayer> found, FindDerived(store_, name));
+    if (!found) {
+      MergedTree run(bottom ? MergedTree::Rules::kStaging : MergedTree::Rules::kRun);
+      for (size_t i = range.begin; i < range.end; ++i) run.Merge(rules_.effective()[i]);
+      STRATA_ASSIGN(TreePlan plan, PlanTree(run, sources_));
+      STRATA_ASSIGN_WITH(found, PublishTree(store_, plan, name, MakeOptions()), "make a segment");
+    }
+    return AddDerived(std::move(*found));
+  }
+
+  // The delta that makes the chain show what it should, where it does not yet.
+  Result<void> CloseChain(bool agrees) {
+    std::vector<std::string> ghosts = Ghosts();
+    if (agrees && ghosts.empty()) {
+      base_count_ = static_cast<uint32_t>(chain_.lowers.size());
+      return {};
+    }
+    MergedTree shown = Shown();
+    STRATA_ASSIGN(TreePlan plan, PlanDelta(rules_.tree(), shown, ghosts, sources_));
+    return AddDelta(plan);
+  }
+
+  Result<void> AddDelta(const TreePlan& plan) {
+    base_count_ = static_cast<uint32_t>(chain_.lowers.size());
+    if (plan.manifest.size() <= 1) return {};
+    Sha256 hash;
+    constexpr std::string_view kKind = "strata delta 1";
+    hash.Update(kKind.data(), kKind.size());
+    hash.Update(plan.manifest.bytes().data(), plan.manifest.bytes().size());
+    // Where files come from matters for those whose content was never read, and for hard links.
+    std::vector<bool> used(sources_.size());
+    for (const TreePlan::Origin& origin : plan.origins) {
+      if (origin.source != TreePlan::kNone) used[origin.source] = true;
+    }
+    for (size_t i = 0; i < used.size(); ++i) {
+      if (used[i]) hash.Update(members_[i].id.bytes.data(), members_[i].id.bytes.size());
+    }
+    const std::string name = "delta-" + hash.Finish().Hex();
+    STRATA_ASSIGN(std::optional<DerivedLayer> found, FindDerived(store_, name));
+    if (!found) {
+      if (options_.progress != nullptr) {
+        options_.progress->total_entries += plan.manifest.size() - 1;
+      }
+      STRATA_ASSIGN_WITH(found, PublishTree(store_, plan, name, MakeOptions()), "make a delta");
+    }
+    return AddDerived(std::move(*found));
+  }
+
+  MakeTreeOptions MakeOptions() const {
+    return {.place = PlaceFile::kLink, .jobs = options_.jobs, .progress = options_.progress};
+  }
+
+  Digest EffectiveId(size_t layer) const {
+    const Member& member = members_[first_ + layer];
+    if (!rules_.rewritten(layer)) return member.id;
+    Sha256 hash;
+    hash.Update(member.id.bytes.data(), member.id.bytes.size());
+    const std::span<const uint8_t> bytes = rules_.effective()[layer].manifest->bytes();
+    hash.Update(bytes.data(), bytes.size());
+    return hash.Finish();
+  }
+
+  Result<void> AddMember(size_t index) {
+    Member& member = members_[index];
+    chain_.lowers.push_back(member.path);
+    chain_.manifests.push_back(&member.manifest);
+    if (member.lease.held()) {
+      STRATA_ASSIGN(FileLock lease, LeaseTree(store_, member.path));
+      chain_.leases.push_back(std::move(lease));
+    }
+    return {};
+  }
+
+  Result<void> AddDerived(DerivedLayer layer) {
+    STRATA_ASSIGN(Manifest manifest, OpenTreeManifest(store_, layer.path));
+    opened_.push_back(std::make_unique<Manifest>(std::move(manifest)));
+    chain_.lowers.push_back(std::move(layer.path));
+    chain_.manifests.push_back(opened_.back().get());
+    chain_.leases.push_back(std::move(layer.lease));
+    return {};
+  }
+
+  // A lower layer of another root.
+  Result<void> AddLower(const std::string& path) {
+    for (size_t i = 0; i < members_.size(); ++i) {
+      if (members_[i].path == path) return AddMember(i);
+    }
+    STRATA_ASSIGN(FileLock lease, LeaseTree(store_, path));
+    return AddDerived({path, std::move(lease), true});
+  }
+
+  // What a plain overlay of the chain shows.
+  MergedTree Shown() const {
+    MergedTree shown(MergedTree::Rules::kOverlay);
+    for (const Manifest* manifest : chain_.manifests) shown.Merge({.manifest = manifest});
+    return shown;
+  }
+
+  // overlayfs lists a whiteout as a name (without a file) where it has just one directory to read.
+  // One more directory at that place, and it merges, and leaves them out.
+  std::vector<std::string> Ghosts() const { return UnmergedWhiteouts(chain_.manifests); }
+
+  const Store& store_;
+  const DependencySet& set_;
+  const ComposeOptions& options_;
+  std::vector<Member> members_;
+  size_t first_ = 0;  // those below do not show
+  StagingRules rules_;
+  std::vector<PlanSource> sources_;  // of every member
+  std::vector<std::unique_ptr<Manifest>> opened_;
+  Chain chain_;
+  uint32_t base_count_ = 0;
+  RootMethod method_ = RootMethod::kDirect;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace
+
+Result<RootDraft> DraftRoot(const Store& store, const DependencySet& set,
+                            const ComposeOptions& options) {
+  DependencySet canonical = set;
+  canonical.Deduplicate();
+  if (canonical.items.empty()) return Fail(Errc::kInvalid, "no layers given");
+  return Composer(store, canonical, options).Run();
+}
+
+}  // namespace strata

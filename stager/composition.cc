@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stager/composition.h"
+
+#include <cerrno>
+#include <set>
+
+#include "stager/lower_chain.h"
+
+namespace strata {
+namespace {
+
+Result<Member> OpenLayer(const Store& store, const SetItem& item) {
+  std::string path = "layers/" + item.id.Hex() + "/tree";
+  auto lease = LeaseTree(store, path);
+  if (!lease) {
+    if (lease.error().sys_errno() == ENOENT) {
+      return Fail(Errc::kNotFound, "no layer {}", item.id.Hex());
+    }
+    return Unexpected(std::move(lease).error());
+  }
+  STRATA_ASSIGN(Manifest manifest, OpenTreeManifest(store, path));
+  return Member{item.id, std::move(path), std::move(manifest), std::move(*lease), true};
+}
+
+}  // namespace
+
+Result<FileLock> LeaseTree(const Store& store, const std::string& path) {
+  return FileLock::OnDirectory(store.fd(), path, LockMode::kShared, LockWait::kBlock);
+}
+
+Result<Manifest> OpenTreeManifest(const Store& store, const std::string& path) {
+  const std::string directory = path.substr(0, path.rfind('/'));
+  auto open = [&]() -> Result<Manifest> {
+    STRATA_ASSIGN(Manifest manifest, Manifest::Open(store.fd(), directory + "/manifest"));
+    STRATA_TRY(manifest.Validate());
+    return manifest;
+  };
+  auto manifest = open();
+  if (!manifest) {
+    return Unexpected(
+        std::move(manifest).error().Wrap(directory).Hint("`strata fsck` says what is damaged"));
+  }
+  return manifest;
+}
+
+Result<std::vector<Member>> OpenMembers(const Store& store, const DependencySet& set) {
+  std::vector<Member> members;
+  members.reserve(set.items.size());  // manifests are pointed to
+  for (const SetItem& item : set.items) {
+    STRATA_ASSIGN(Member member, OpenLayer(store, item));
+    members.push_back(std::move(member));
+  }
+  return members;
+}
+
+std::vector<std::string> UnmergedWhiteouts(const std::vector<const Manifest*>& manifests) {
+  const LowerChain chain(manifests);
+  std::vector<std::string> paths;
+  for (size_t layer = 0; layer < manifests.size(); ++layer) {
+    const Manifest& manifest = *manifests[layer];
+    if (manifest.whiteout_count() == 0) continue;
+    std::set<uint32_t> directories;
+    for (uint32_t i = 1; i < manifest.size(); ++i) {
+      const ManifestEntry& e = manifest.entry(i);
+      // The root is merged with the upper, or with the skeleton.
+      if (e.type == EntryType::kWhiteout && e.parent != 0) directories.insert(e.parent);
+    }
+    for (uint32_t directory : directories) {
+      std::string path = manifest.Path(directory);
+      auto merged = chain.Lookup(path);
+      if (merged && merged->places.size() == 1 && merged->top().layer == layer) {
+        paths.push_back(std::move(path));
+      }
+    }
+  }
+  return paths;
+}
+
+}  // namespace strata

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stager/plan_builder.h"
+
+#include <algorithm>
+
+#include "stager/effective_layer.h"
+
+namespace strata {
+
+PlanBuilder::FileId PlanBuilder::IdOf(const Piece& piece, uint32_t entry) const {
+  const TreePlan::Origin origin = piece.OriginOf(entry);
+  const uint32_t leader = sources_[origin.source].manifest->entry(origin.entry).hardlink;
+  return {origin.source, leader == kNoEntry ? origin.entry : leader};
+}
+
+void PlanBuilder::AddFile(Node directory, const Piece& piece, uint32_t entry) {
+  const Manifest& manifest = *piece.manifest;
+  const ManifestEntry& e = manifest.entry(entry);
+  Node node = builder_.Add(directory, manifest.name(e));
+  builder_.At(node) = DataOf(manifest, e);
+  if (e.type == EntryType::kWhiteout) return;
+  origins_.resize(std::max<size_t>(origins_.size(), node + 1));
+  origins_[node] = piece.OriginOf(entry);
+  if (e.hardlink == kNoEntry) return;
+  auto [first, is_first] = files_.try_emplace(IdOf(piece, entry), node);
+  if (!is_first) builder_.At(node).hardlink_to = first->second;
+}
+
+PlanBuilder::Node PlanBuilder::AddDirectory(Node directory, const Piece& piece, uint32_t entry,
+                                            bool opaque, bool implicit) {
+  const Manifest& manifest = *piece.manifest;
+  const ManifestEntry& e = manifest.entry(entry);
+  Node node = builder_.Add(directory, manifest.name(e));
+  ManifestBuilder::Data data = DataOf(manifest, e);
+  data.flags = static_cast<uint8_t>((opaque ? kOpaque : 0) | (implicit ? kImplicit : 0));
+  builder_.At(node) = std::move(data);
+  return node;
+}
+
+void PlanBuilder::AddWhiteout(Node directory, std::string_view name) {
+  builder_.At(builder_.Add(directory, name)).type = EntryType::kWhiteout;
+}
+
+void PlanBuilder::AddBelow(Node directory, const Piece& piece, uint32_t entry, bool marks) {
+  const Manifest& manifest = *piece.manifest;
+  const ManifestEntry& e = manifest.entry(entry);
+  for (uint32_t i = 0; i < e.child_count; ++i) {
+    const uint32_t child = e.first_child + i;
+    const ManifestEntry& c = manifest.entry(child);
+    if (c.type == EntryType::kWhiteout && !marks) continue;
+    if (c.is_directory()) {
+      Node node = AddDirectory(directory, piece, child, c.opaque() && marks, c.implicit());
+      AddBelow(node, piece, child, marks);
+    } else {
+      AddFile(directory, piece, child);
+    }
+  }
+}
+
+void PlanBuilder::AddBelow(Node directory, MergedTree& tree, MergedTree::NodeId id) {
+  const bool marks = tree.rules() == MergedTree::Rules::kRun;
+  if (!tree.node(id).expanded) {
+    const MergedTree::Node& n = tree.node(id);
+    AddBelow(directory, tree.pieces()[n.children_piece], n.children_entry, marks);
+    return;
+  }
+  tree.ForEachChild(id, [&](MergedTree::NodeId child) {
+    const MergedTree::Node& n = tree.node(child);
+    if (tree.type(child) != EntryType::kDirectory) {
+      AddFile(directory, tree.piece(n), n.entry);
+      return;
+    }
+    AddBelow(AddDirectory(directory, tree.piece(n), n.entry, n.opaque, n.implicit), tree, child);
+  });
+}
+
+Result<TreePlan> PlanBuilder::Finish() {
+  std::vector<Node> order;
+  STRATA_ASSIGN(std::vector<uint8_t> bytes, builder_.Finish(&order));
+  STRATA_ASSIGN(Manifest manifest, Manifest::FromBytes(std::move(bytes)));
+  TreePlan plan{std::move(manifest), sources_, {}};
+  plan.origins.resize(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (order[i] < origins_.size()) plan.origins[i] = origins_[order[i]];
+  }
+  return plan;
+}
+
+Result<TreePlan> PlanTree(MergedTree& tree, const std::vector<PlanSource>& sources) {
+  PlanBuilder builder(sources);
+  if (tree.node(MergedTree::kRoot).opaque) {
+    builder.builder().At(ManifestBuilder::kRoot).flags = kOpaque;
+  }
+  builder.AddBelow(ManifestBuilder::kRoot, tree, MergedTree::kRoot);
+  return builder.Finish();
+}
+
+namespace {
+
+class DeltaPlanner {
+ public:
+  DeltaPlanner(MergedTree& wanted, MergedTree& shown, const std::vector<PlanSource>& sources)
+      : wanted_(wanted), shown_(shown), plan_(sources) {
+    for (const Piece& piece : shown.pieces()) shown_manifests_.insert(piece.manifest);
+  }
+
+  void Compare() {
+    made_ = {{MergedTree::kRoot, ManifestBuilder::kRoot}};
+    CompareDirectories(MergedTree::kRoot, MergedTree::kRoot);
+    AddDoubtful();
+  }
+  void Repeat(const std::string& path) {
+    std::optional<NodeId> id = wanted_.Lookup(path);
+    if (id && wanted_.type(*id) == EntryType::kDirectory) Made(*id);
+  }
+  Result<TreePlan> Finish() { return plan_.Finish(); }
+
+ private:
+  using NodeId = MergedTree::NodeId;
+  using Node = ManifestBuilder::Node;
+  using FileId = PlanBuilder::FileId;
+
+  // Names that show the right entry, but perhaps not of the right file where hard links matter.
+  struct Doubtful {
+    NodeId wanted;
+    FileId wanted_file;
+    FileId shown_file;  // counts pieces of shown_, not sources
+  };
+
+  // The delta's directory for one of the wanted tree, with those above it.
+  Node Made(NodeId id) {
+    auto made = made_.find(id);
+    if (made != made_.end()) return made->second;
+    const MergedTree::Node n = wanted_.node(id);
+    Node parent = Made(n.parent);
+    Node node = plan_.AddDirectory(parent, wanted_.piece(n), n.entry, false, false);
+    made_.emplace(id, node);
+    return node;
+  }
+
+  void AddWhole(NodeId id, bool opaque) {
+    const MergedTree::Node n = wanted_.node(id);
+    Node parent = Made(n.parent);
+    if (wanted_.type(id) != EntryType::kDirectory) {
+      plan_.AddFile(parent, wanted_.piece(n), n.entry);
+      return;
+    }
+    Node node = plan_.AddDirectory(parent, wanted_.piece(n), n.entry, opaque, false);
+    made_.emplace(id, node);
+    plan_.AddBelow(node, wanted_, id);
+  }
+
+  bool SameSubtree(NodeId wanted, NodeId shown) const {
+    const MergedTree::Node& w = wanted_.node(wanted);
+    const MergedTree::Node& s = shown_.node(shown);
+    return !w.expanded && !s.expanded && w.children_entry == s.children_entry &&
+           wanted_.pieces()[w.children_piece].manifest ==
+               shown_.pieces()[s.children_piece].manifest;
+  }
+
+  bool SameNode(NodeId wanted, NodeId shown) const {
+    const MergedTree::Node& w = wanted_.node(wanted);
+    const MergedTree::Node& s = shown_.node(shown);
+    return SameEntry(wanted_.manifest(w), w.entry, shown_.manifest(s), s.entry);
+  }
+
+  void CompareDirectories(NodeId wanted, NodeId shown) {
+    if (wanted != MergedTree::kRoot && !SameNode(wanted, shown)) Made(wanted);
+    if (SameSubtree(wanted, shown)) return;
+    wanted_.ForEachChild(wanted, [&](NodeId child) {
+      std::optional<NodeId> other = shown_.Find(shown, wanted_.name(child));
+      const bool directory = wanted_.type(child) == EntryType::kDirectory;
+      if (!other) {
+        AddWhole(child, false);
+      } else if (directory != (shown_.type(*other) == EntryType::kDirectory)) {
+        AddWhole(child, directory);
+      } else if (directory) {
+        CompareDirectories(child, *other);
+      } else {
+        CompareFiles(child, *other);
+      }
+    });
+    shown_.ForEachChild(shown, [&](NodeId child) {
+      if (!wanted_.Find(wanted, shown_.name(child))) {
+        plan_.AddWhiteout(Made(wanted), shown_.name(child));
+      }
+    });
+  }
+
+  void CompareFiles(NodeId wanted, NodeId shown) {
+    if (!SameNode(wanted, shown)) {
+      AddWhole(wanted, false);
+      return;
+    }
+    const MergedTree::Node& w = wanted_.node(wanted);
+    const MergedTree::Node& s = shown_.node(shown);
+    const bool same = w.entry == s.entry && &wanted_.manifest(w) == &shown_.manifest(s);
+    const uint32_t leader = shown_.entry(s).hardlink;
+    if (same || (wanted_.entry(w).hardlink == kNoEntry && leader == kNoEntry)) return;
+    if (shown_manifests_.contains(&wanted_.manifest(w))) {
+      AddWhole(wanted, false);  // other names of its group may show from its own layer
+      return;
+    }
+    doubtful_.push_back({wanted,
+                         plan_.IdOf(wanted_.piece(w), w.entry),
+                         {s.piece, leader == kNoEntry ? s.entry : leader}});
+  }
+
+  // A group of hard links is right as it is only if it shows one file, which no other group shows,
+  // and none of its names had to be added.
+  void AddDoubtful() {
+    std::map<FileId, std::set<FileId>> shown_of, wanted_of;
+    for (const Doubtful& d : doubtful_) {
+      shown_of[d.wanted_file].insert(d.shown_file);
+      wanted_of[d.shown_file].insert(d.wanted_file);
+    }
+    std::set<FileId> wrong;
+    for (const Doubtful& d : doubtful_) {
+      if (plan_.Has(d.wanted_file) || shown_of[d.wanted_file].size() > 1 ||
+          wanted_of[d.shown_file].size() > 1) {
+        wrong.insert(d.wanted_file);
+      }
+    }
+    for (const Doubtful& d : doubtful_) {
+      if (wrong.contains(d.wanted_file)) AddWhole(d.wanted, false);
+    }
+  }
+
+  MergedTree& wanted_;
+  MergedTree& shown_;
+  PlanBuilder plan_;
+  std::map<NodeId, Node> made_;
+  std::set<const Manifest*> shown_manifests_;
+  std::vector<Doubtful> doubtful_;
+};
+
+}  // namespace
+
+Result<TreePlan> PlanDelta(MergedTree& wanted, MergedTree& shown,
+                           const std::vector<std::string>& also,
+                           const std::vector<PlanSource>& sources) {
+  DeltaPlanner planner(wanted, shown, sources);
+  planner.Compare();
+  for (const std::string& path : also) planner.Repeat(path);
+  return planner.Finish();
+}
+
+}  // namespace strata
