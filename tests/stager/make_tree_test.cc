@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "stager/tree_plan.h"
+#include "tests/support/overlay_view.h"
+#include "tests/support/store_fixture.h"
+#include "tests/support/tree_check.h"
+
+namespace strata::testing {
+namespace {
+
+// A plan that makes the layer `id` again, whole.
+struct WholeLayer {
+  WholeLayer(const Store& store, const LayerId& id)
+      : source(Must(store.OpenManifest(id))), plan{Must(store.OpenManifest(id)), {}, {}} {
+    plan.sources.push_back({"layers/" + id.Hex() + "/tree", &source});
+    for (uint32_t i = 0; i < plan.manifest.size(); ++i) {
+      EntryType type = plan.manifest.entry(i).type;
+      bool origin = type != EntryType::kDirectory && type != EntryType::kWhiteout;
+      plan.origins.push_back(origin ? TreePlan::Origin{0, i} : TreePlan::Origin{});
+    }
+  }
+  Manifest source;
+  TreePlan plan;
+};
+
+class MakeTreeTest : public StoreFixture {
+ protected:
+  Result<void> Make(const TreePlan& plan, const std::string& name,
+                    PlaceFile place = PlaceFile::kLink, unsigned jobs = 2) {
+    NewDir(name);
+    UniqueFd fd = Must(OpenAt(AT_FDCWD, Path(name), O_RDONLY | O_DIRECTORY));
+    MakeTreeOptions options;
+    options.place = place;
+    options.jobs = jobs;
+    return MakeTree(store(), plan, fd.get(), options);
+  }
+
+  // The tree `name` is what the manifest says.
+  void ExpectTree(const Manifest& manifest, const std::string& name) {
+    Tree disk = Must(ReadDirectory(Path(name)));
+    size_t seen = 0;
+    std::map<uint32_t, std::string> first_names;
+    manifest.Walk([&](const std::string& path, uint32_t index) {
+      if (index == 0) return;
+      ++seen;
+      ASSERT_EQ(disk.count(path), 1U) << path;
+      const ManifestEntry& e = manifest.entry(index);
+      const std::string& facts = disk.at(path).facts;
+      EXPECT_EQ(facts.compare(0, 2, "02") == 0 ? "whiteout" : facts, ExpectedFacts(manifest, e))
+          << path;
+      if (e.hardlink == kNoEntry) return;
+      const std::string& first = first_names.try_emplace(e.hardlink, path).first->second;
+      EXPECT_EQ(disk.at(path).group, disk.at(first).group) << path;
+    });
+    EXPECT_EQ(disk.size(), seen);
+  }
+
+  struct stat StatOf(const std::string& name) {
+    struct stat st {};
+    EXPECT_EQ(::lstat(Path(name).c_str(), &st), 0) << name;
+    return st;
+  }
+
+  LayerId EveryKind() {
+    LayerMaker layer(store());
+    layer.Dir("etc", 0750).File("etc/passwd", "root", 0600, {{"user.k", "v"}});
+    layer.File("usr/bin/su", "su", 04755).Link("usr/bin/su", "usr/sbin/su");
+    layer.Symlink("lib", "usr/lib").Fifo("run/fifo").Whiteout("gone").Opaque("usr/share/doc");
+    layer.File("usr/share/doc/new\nline \xff", "odd").Dir("tmp", 01777).File("empty", "");
+    layer.Dir("usr/ro", 0555).File("usr/ro/inside", "x", 0444);
+    return layer.Publish();
+  }
+};
+
+TEST_F(MakeTreeTest, LinkedTreeHasEveryKindOfEntryAndSharesItsFiles) {
+  LayerId id = EveryKind();
+  WholeLayer whole(store(), id);
+  Must(Make(whole.plan, "t"));
+  ExpectTree(whole.plan.manifest, "t");
+  for (const char* path : {"etc/passwd", "lib", "run/fifo", "usr/ro/inside"}) {
+    struct stat st {};
+    ASSERT_EQ(::lstat((TreePath(id) + "/" + path).c_str(), &st), 0);
+    EXPECT_EQ(StatOf(std::string("t/") + path).st_ino, st.st_ino) << path;
+  }
+  EXPECT_EQ(StatOf("t").st_mtime, kRootMtime);
+  EXPECT_EQ(StatOf("t").st_mode & 07777, 0755U);
+}
+
+TEST_F(MakeTreeTest, CopiedTreeHasEveryKindOfEntryAndSharesNothing) {
+  LayerId id = EveryKind();
+  WholeLayer whole(store(), id);
+  Must(Make(whole.plan, "t", PlaceFile::kCopy));
+  ExpectTree(whole.plan.manifest, "t");
+  for (const char* path : {"etc/passwd", "lib", "run/fifo"}) {
+    EXPECT_EQ(StatOf(std::string("t/") + path).st_nlink, 1U) << path;
+  }
+  EXPECT_EQ(StatOf("t/usr/bin/su").st_nlink, 2U);
+}
+
+TEST_F(MakeTreeTest, CopiesKeepHoles) {
+  LayerMaker layer(store());
+  layer.File("sparse", std::string(4 << 20, '\0') + "end");
+  LayerId id = layer.Publish();
+  std::string path = TreePath(id) + "/sparse";
+  struct stat before {};
+  ASSERT_EQ(::stat(path.c_str(), &before), 0);
+  ASSERT_EQ(::truncate(path.c_str(), 0), 0);  // the same content, with a hole
+  ASSERT_EQ(::truncate(path.c_str(), 4 << 20), 0);
+  {
+    UniqueFd fd = Must(OpenAt(AT_FDCWD, path, O_WRONLY | O_APPEND));
+    Must(WriteAll(fd.get(), "end", path));
+    timespec times[2] = {before.st_atim, before.st_mtim};
+    ASSERT_EQ(::futimens(fd.get(), times), 0);
+  }
+  WholeLayer whole(store(), id);
+  Must(Make(whole.plan, "t", PlaceFile::kCopy));
+  ExpectTree(whole.plan.manifest, "t");
+  EXPECT_LT(StatOf("t/sparse").st_blocks * 512, 1 << 20);
+}
+
+TEST_F(MakeTreeTest, ReflinkSharesBlocksOrSaysThatTheFileSystemCannot) {
+  WholeLayer whole(store(), EveryKind());
+  Result<void> made = Make(whole.plan, "t", PlaceFile::kReflink);
+  if (made) {
+    ExpectTree(whole.plan.manifest, "t");
+  } else {
+    EXPECT_EQ(made.error().code(), Errc::kUnsupported) << made.error().message();
+  }
+}
+
+TEST_F(MakeTreeTest, OriginsOfSeveralLayersMeetInOneTree) {
+  LayerMaker one(store());
+  one.File("usr/bin/a", "1").Link("usr/bin/a", "usr/bin/b");
+  LayerMaker two(store());
+  two.File("usr/bin/c", "2").File("usr/lib/c", "3");
+  WholeLayer a(store(), one.Publish());
+  WholeLayer b(store(), two.Publish());
+  ManifestBuilder builder;
+  std::vector<std::pair<std::string, TreePlan::Origin>> origins;
+  auto add = [&](const std::string& name, uint32_t source, const Manifest& from, const char* path) {
+    ManifestBuilder::Data& data = builder.At(builder.Add(ManifestBuilder::kRoot, name));
+    const ManifestEntry& e = from.entry(*from.Find(path));
+    data.type = e.type;
+    data.mode = e.mode;
+    data.size = e.size;
+    data.digest = e.digest;
+    data.mtime_sec = e.mtime_sec;
+    data.mtime_nsec = e.mtime_nsec;
+    origins.push_back({name, {source, *from.Find(path)}});
+  };
+  add("a", 0, a.source, "usr/bin/a");
+  add("c", 1, b.source, "usr/bin/c");
+  add("l", 1, b.source, "usr/lib/c");
+  TreePlan plan{Must(Manifest::FromBytes(Must(builder.Finish()))), {}, {}};
+  plan.sources = {a.plan.sources[0], b.plan.sources[0]};
+  plan.origins.resize(plan.manifest.size());
+  for (const auto& [name, origin] : origins) plan.origins[*plan.manifest.Find(name)] = origin;
+  Must(Make(plan, "t"));
+  ExpectTree(plan.manifest, "t");
+}
+
+}  // namespace
+}  // namespace strata::testing
