@@ -13,12 +13,13 @@ namespace {
 
 constexpr uint32_t kSetVersion = 1;
 
-// Layer ids are digests: any eight bytes of one are a hash.
+// Layer ids are digests: any eight bytes of one are a hash. (Of a directory without a key: zero.)
 struct HashItem {
   size_t operator()(const SetItem& item) const {
     uint64_t seed;
     std::memcpy(&seed, item.id.bytes.data(), sizeof seed);
-    return item.view.empty() ? seed : Xxh3Short(item.view, seed);
+    if (!item.view.empty()) seed = Xxh3Short(item.view, seed);
+    return item.directory.empty() ? seed : Xxh3Short(item.directory, seed);
   }
 };
 
@@ -35,11 +36,17 @@ void DependencySet::Deduplicate() {
   items = std::move(kept);
 }
 
+bool DependencySet::cacheable() const {
+  return std::none_of(items.begin(), items.end(), [](const SetItem& item) {
+    return !item.directory.empty() && item.id == LayerId{};
+  });
+}
+
 std::string DependencySet::Encode() const {
   DependencySet set = *this;
   set.Deduplicate();
   std::string bytes;
-  bytes.reserve(16 + set.items.size() * 36);
+  bytes.reserve(16 + set.items.size() * 40);
   PutU32(bytes, kSetVersion);
   PutU32(bytes, static_cast<uint32_t>(set.on_conflict));
   PutU32(bytes, static_cast<uint32_t>(set.items.size()));
@@ -47,6 +54,7 @@ std::string DependencySet::Encode() const {
   for (const SetItem& item : set.items) {
     bytes.append(reinterpret_cast<const char*>(item.id.bytes.data()), item.id.bytes.size());
     PutText(bytes, item.view);
+    PutText(bytes, item.directory);
   }
   for (const std::string& command : set.integration) PutText(bytes, command);
   return bytes;
@@ -67,6 +75,7 @@ Result<DependencySet> DependencySet::Decode(std::string_view bytes) {
     std::string_view id = in.Bytes(item.id.bytes.size());
     if (in.ok()) std::memcpy(item.id.bytes.data(), id.data(), id.size());
     item.view = in.Text();
+    item.directory = in.Text();
     set.items.push_back(std::move(item));
   }
   for (uint32_t i = 0; i < command_count && in.ok(); ++i) set.integration.emplace_back(in.Text());

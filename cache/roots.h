@@ -33,6 +33,9 @@ enum class ConflictPolicy : uint8_t { kError = 0, kReplace = 1, kSkip = 2 };
 struct SetItem {
   LayerId id;        // of a layer; of a directory with a key (dir:PATH@KEY): see directory_layer.h
   std::string view;  // canonical, "at=/opt" or "only=usr/**" (view.h); empty: the whole layer
+  // The real path of an unmanaged directory (directory_layer.h); empty for a layer. Without a key, its
+  // id is all zero.
+  std::string directory{};
   auto operator<=>(const SetItem&) const = default;
 };
 
@@ -43,6 +46,9 @@ struct DependencySet {
 
   // Drops what counts once, at its topmost place. The canonical set of everything below.
   void Deduplicate();
+  // False where it has a directory without a key: such a set is composed each time, and its root is never
+  // published (a CachedRoot without a lease).
+  bool cacheable() const;
   std::string Encode() const;  // canonical; equal sets have equal encodings
   static Result<DependencySet> Decode(std::string_view bytes);
 };

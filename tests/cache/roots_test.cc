@@ -102,6 +102,17 @@ TEST_F(RootsTest, TheSetSurvivesItsEncoding) {
   EXPECT_EQ(back.on_conflict, set.on_conflict);
 }
 
+TEST_F(RootsTest, ASetWithADirectoryWithoutAKeyIsNotCacheable) {
+  DependencySet set = Set({1, 2});
+  EXPECT_TRUE(set.cacheable());
+  set.items[0].directory = "/srv/with key";
+  EXPECT_TRUE(set.cacheable());
+  EXPECT_EQ(Must(DependencySet::Decode(set.Encode())).items, set.items);
+  EXPECT_NE(set.Encode(), Set({1, 2}).Encode());
+  set.items[1] = {LayerId{}, "", "/srv/without"};
+  EXPECT_FALSE(set.cacheable());
+}
+
 TEST_F(RootsTest, EverythingInASetTellsItsEncoding) {
   DependencySet set = Set({1, 2});
   std::set<std::string> encodings{set.Encode(), Set({2, 1}).Encode(), Set({1}).Encode()};
