@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/strata/layer_args.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "base/io.h"
+#include "base/path.h"
+#include "cache/directory_layer.h"
+#include "cache/view.h"
+
+namespace strata {
+namespace {
+
+constexpr std::string_view kDirectoryMark = "dir:";
+
+struct LayerWord {
+  std::string text;
+  std::string where;  // "FILE:LINE"; empty for an operand
+};
+
+Result<std::vector<LayerWord>> ReadLines(const std::string& file) {
+  const bool standard_input = file == "-";
+  const std::string name = standard_input ? "standard input" : file;
+  std::string content;
+  if (standard_input) {
+    STRATA_ASSIGN_WITH(content, ReadAll(STDIN_FILENO, name), "--layers-from");
+  } else {
+    STRATA_ASSIGN_WITH(content, ReadFile(AT_FDCWD, file), "--layers-from");
+  }
+  std::vector<LayerWord> words;
+  std::string_view rest = content;
+  for (size_t line = 1; !rest.empty(); ++line) {
+    size_t end = rest.find('\n');
+    std::string_view text = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    while (!text.empty() && (text.back() == '\r' || text.back() == ' ' || text.back() == '\t')) {
+      text.remove_suffix(1);
+    }
+    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+    if (text.empty() || text.front() == '#') continue;
+    words.push_back({std::string(text), fmt::format("{}:{}", name, line)});
+  }
+  return words;
+}
+
+Result<SetItem> ReadDirectory(const Store& store, std::string_view text, bool has_view) {
+  std::optional<std::string> key;
+  std::string_view path = text;
+  size_t at = text.rfind('@');
+  if (at != std::string_view::npos && text.find('/', at) == std::string_view::npos) {
+    key = text.substr(at + 1);
+    path = text.substr(0, at);
+    if (key->empty()) return Fail(Errc::kInvalid, "the key after '@' is empty");
+  }
+  if (path.empty()) return Fail(Errc::kInvalid, "no path after 'dir:'");
+  if (has_view && !key) {
+    return Unexpected(
+        Error(Errc::kInvalid, "a view is made once and kept, so its directory needs a key")
+            .Hint(fmt::format("dir:{}@KEY: the promise that it never changes under that key",
+                              QuotePath(path))));
+  }
+  return MakeDirectoryItem(store, std::string(path), key);
+}
+
+// One LAYER, added to the set. `alone`: there is no other.
+Result<void> AddLayer(const Store& store, std::string_view text, DependencySet* set) {
+  SetItem item;
+  size_t view_at = FindView(text);
+  if (view_at != std::string_view::npos) {
+    STRATA_ASSIGN(View view, ParseView(text.substr(view_at + 1)));
+    item.view = view.Canonical();
+    text = text.substr(0, view_at);
+  }
+  if (text.starts_with(kDirectoryMark)) {
+    std::string view = std::move(item.view);
+    STRATA_ASSIGN(item, ReadDirectory(store, text.substr(kDirectoryMark.size()), !view.empty()));
+    item.view = std::move(view);
+  } else {
+    STRATA_ASSIGN(item.id, store.Resolve(text));
+  }
+  set->items.push_back(std::move(item));
+  return {};
+}
+
+}  // namespace
+
+Result<DependencySet> ReadLayerArgs(const Store& store, const LayerArgs& args) {
+  std::vector<LayerWord> words;
+  if (!args.layers_from.empty()) {
+    STRATA_ASSIGN(words, ReadLines(args.layers_from));
+  }
+  for (const std::string& layer : args.layers) words.push_back({layer, ""});
+  if (words.empty()) {
+    return Unexpected(Error(Errc::kInvalid, args.layers_from.empty()
+                                                ? "no LAYER given"
+                                                : "--layers-from: there is no LAYER in it")
+                          .Hint("`strata list` shows what there is"));
+  }
+  DependencySet set;
+  set.items.reserve(words.size());
+  for (const LayerWord& word : words) {
+    auto added = AddLayer(store, word.text, &set);
+    if (added) continue;
+    Error error = std::move(added).error();
+    // A ref is named by its own errors.
+    if (word.text.starts_with(kDirectoryMark) || FindView(word.text) != std::string::npos) {
+      error = std::move(error).Wrap(QuotePath(word.text));
+    }
+    if (!word.where.empty()) error = std::move(error).Wrap(word.where);
+    return Unexpected(std::move(error));
+  }
+  return set;
+}
+
+}  // namespace strata
