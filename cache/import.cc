@@ -192,6 +192,7 @@ Result<ImportResult> ImportSource(const Store& store, const std::string& path,
                                                                          manifest.bytes().end()}));
   result.id = layer.id;
   result.existed = layer.existed;
+  result.lease = std::move(layer.lease);
   return result;
 }
 

@@ -56,6 +56,7 @@ struct ImportOptions {
 struct ImportResult {
   LayerId id;
   bool existed = false;
+  LayerLease lease;  // until it has a name
   uint64_t entries = 0;
   uint64_t content_bytes = 0;
   std::vector<std::string> warnings;  // one line each; at most 20, then one that counts the rest

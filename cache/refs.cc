@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of Store that deals in names: refs and id prefixes.
+// The part of Store that deals in names: refs and prefixes of ids and keys.
 #include <dirent.h>
 #include <fcntl.h>
 
@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/suggest.h"
 #include "base/sys.h"
+#include "cache/roots.h"
 #include "cache/store.h"
 
 namespace strata {
@@ -33,15 +34,43 @@ std::string NameOfRefFile(std::string_view file) {
   return name;
 }
 
-Result<LayerId> ParseRef(std::string_view content, std::string_view name) {
-  constexpr std::string_view kPrefix = "layer ";
-  if (content.size() == kPrefix.size() + 65 && content.substr(0, kPrefix.size()) == kPrefix &&
-      content.back() == '\n') {
-    if (auto id = Digest::FromHex(content.substr(kPrefix.size(), 64))) return *id;
+Result<Target> ParseRef(std::string_view content, std::string_view name) {
+  constexpr std::string_view kLayer = "layer ";
+  constexpr std::string_view kRoot = "root ";
+  if (!content.empty() && content.back() == '\n') {
+    content.remove_suffix(1);
+    if (content.substr(0, kLayer.size()) == kLayer) {
+      if (auto id = Digest::FromHex(content.substr(kLayer.size()))) return *id;
+    } else if (content.substr(0, kRoot.size()) == kRoot) {
+      if (auto key = Key128::FromHex(content.substr(kRoot.size()))) return *key;
+    }
   }
-  return Unexpected(
-      Error(Errc::kCorrupt, fmt::format("ref {} is damaged", name))
-          .Hint(fmt::format("give it again: strata tag ID {}", name)));
+  return Unexpected(Error(Errc::kCorrupt, fmt::format("ref {} is damaged", name))
+                        .Hint(fmt::format("give it again: strata tag ID {}", name)));
+}
+
+bool IsHex(std::string_view text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+Error NotALayer(std::string_view name, const Key128& key) {
+  return Error(Errc::kInvalid, fmt::format("{} is a composed root, not a layer", name))
+      .Hint(fmt::format("its layers: strata show {:.12}", key.Hex()));
+}
+
+Error Ambiguous(std::string_view prefix, const std::vector<Target>& matches) {
+  std::string list;
+  size_t roots = 0;
+  for (size_t i = 0; i < matches.size(); ++i) {
+    if (matches[i].is_root()) ++roots;
+    if (i < 5) list += fmt::format("{}{:.16}", i == 0 ? "" : ", ", matches[i].Hex());
+  }
+  if (matches.size() > 5) list += ", ...";
+  std::string what = roots == 0                ? fmt::format("{} layers", matches.size())
+                     : roots == matches.size() ? fmt::format("{} roots", matches.size())
+                                               : fmt::format("{} layers and roots", matches.size());
+  return Error(Errc::kAmbiguous, fmt::format("the id prefix {} fits {}", prefix, what))
+      .Hint("one of " + list);
 }
 
 }  // namespace
@@ -54,7 +83,8 @@ Result<void> Store::CheckRefName(std::string_view name) {
   if (name.size() > 100) return bad("it is longer than 100 bytes");
   if (name.front() == '-') return bad("it starts with '-'");
   if (name.substr(0, 4) == "dir:") return bad("'dir:' marks a plain directory");
-  if (Digest::FromHex(name)) return bad("it is a layer id");
+  if (name.size() == 64 && IsHex(name)) return bad("it is a layer id");
+  if (name.size() == 32 && IsHex(name)) return bad("it is the key of a root");
   for (char c : name) {
     bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                 std::string_view("._/:+~@-").find(c) != std::string_view::npos;
@@ -69,14 +99,24 @@ Result<void> Store::CheckRefName(std::string_view name) {
   return {};
 }
 
-Result<void> Store::SetRef(std::string_view name, const LayerId& id) const {
+Result<void> Store::SetRef(std::string_view name, const Target& target) const {
   STRATA_TRY(CheckRefName(name));
-  STRATA_TRY_WITH(ReplaceFile(root_.get(), RefPath(name), fmt::format("layer {}\n", id.Hex())),
+  // Who removes it looks at the refs after having locked it: either that sees this one, or the
+  // lease fails.
+  LayerLease layer;
+  std::optional<CachedRoot> root;
+  if (target.is_root()) {
+    STRATA_ASSIGN_WITH(root, OpenRoot(*this, target.root), fmt::format("set ref {}", name));
+  } else {
+    STRATA_ASSIGN_WITH(layer, LeaseLayer(target.layer), fmt::format("set ref {}", name));
+  }
+  STRATA_TRY_WITH(ReplaceFile(root_.get(), RefPath(name),
+                              fmt::format("{} {}\n", target.KindName(), target.Hex())),
                   fmt::format("set ref {}", name));
   return {};
 }
 
-Result<LayerId> Store::ReadRef(std::string_view name) const {
+Result<Target> Store::ReadTarget(std::string_view name) const {
   STRATA_TRY(CheckRefName(name));
   int fd = sys::OpenAt(root_.get(), RefPath(name).c_str(), O_RDONLY | O_NOFOLLOW);
   if (fd == -ENOENT) return Fail(Errc::kNotFound, "no ref {}", name);
@@ -85,6 +125,12 @@ Result<LayerId> Store::ReadRef(std::string_view name) const {
   int64_t size = sys::Read(fd, content, sizeof content);
   if (size < 0) return FailSys(static_cast<int>(-size), "read", RefPath(name));
   return ParseRef({content, static_cast<size_t>(size)}, name);
+}
+
+Result<LayerId> Store::ReadRef(std::string_view name) const {
+  STRATA_ASSIGN(Target target, ReadTarget(name));
+  if (target.is_root()) return Unexpected(NotALayer(name, target.root));
+  return target.layer;
 }
 
 Result<void> Store::RemoveRef(std::string_view name) const {
@@ -110,41 +156,42 @@ Result<std::vector<Store::Ref>> Store::ListRefs() const {
   ::closedir(dir);
   std::sort(names.begin(), names.end());
   for (std::string& name : names) {
-    auto id = ReadRef(name);
-    if (id) refs.push_back({std::move(name), *id});
+    auto target = ReadTarget(name);
+    if (target) refs.push_back({std::move(name), *target});
   }
   return refs;
 }
 
 Result<LayerId> Store::Resolve(std::string_view name) const {
-  if (CheckRefName(name)) {
-    auto ref = ReadRef(name);
+  auto target = ResolveTarget(name);
+  if (!target) return Unexpected(std::move(target).error());
+  if (target->is_root()) return Unexpected(NotALayer(name, target->root));
+  return target->layer;
+}
+
+Result<Target> Store::ResolveTarget(std::string_view name) const {
+  // Not looked up: a hit of the composed-root cache needs no layer, and who needs it leases it.
+  if (auto id = Digest::FromHex(name)) return *id;
+  const bool is_hex = name.size() >= 4 && name.size() <= 64 && IsHex(name);
+  if (!(is_hex && name.size() == 32) && CheckRefName(name)) {
+    auto ref = ReadTarget(name);
     if (ref || ref.error().code() != Errc::kNotFound) return ref;
   }
-  bool is_hex = name.size() >= 4 && name.size() <= 64 &&
-                name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-  if (name.size() == 64 && is_hex) {
-    LayerId id = *Digest::FromHex(name);
-    STRATA_ASSIGN(bool have, HasLayer(id));
-    if (have) return id;
-    return Fail(Errc::kNotFound, "no layer {}", name);
-  }
   if (is_hex) {
+    std::vector<Target> matches;
     STRATA_ASSIGN(std::vector<LayerId> ids, ListLayers());
-    std::vector<LayerId> matches;
     for (const LayerId& id : ids) {
       if (id.Hex().compare(0, name.size(), name) == 0) matches.push_back(id);
     }
+    STRATA_ASSIGN(std::vector<RootKey> keys, ListRoots(*this));
+    for (const RootKey& key : keys) {
+      if (key.Hex() == name) return key;
+      if (key.Hex().compare(0, name.size(), name) == 0) matches.push_back(key);
+    }
     if (matches.size() == 1) return matches[0];
-    if (matches.size() > 1) {
-      std::string list;
-      for (size_t i = 0; i < matches.size() && i < 5; ++i) {
-        list += fmt::format("{}{:.16}", i == 0 ? "" : ", ", matches[i].Hex());
-      }
-      if (matches.size() > 5) list += ", ...";
-      return Unexpected(Error(Errc::kAmbiguous, fmt::format("the id prefix {} fits {} layers", name,
-                                                            matches.size()))
-                            .Hint("one of " + list));
+    if (matches.size() > 1) return Unexpected(Ambiguous(name, matches));
+    if (name.size() == 32) {
+      return Fail(Errc::kNotFound, "no cached root {}, and no layer whose id starts so", name);
     }
   }
   Error error(Errc::kNotFound, fmt::format("no layer or ref named {}", name));

@@ -104,6 +104,20 @@ Result<void> LeaseAndRead(const Store& store, const RootKey& key, CachedRoot& ro
   return {};
 }
 
+// What is in the file, whoever has it leased.
+Result<RootInfo> Decode(const RootKey& key, std::string_view bytes) {
+  CachedRoot root;
+  if (!DecodeFile(bytes, root) || KeyOfSet(root.encoded_set) != key) {
+    return Fail(Errc::kCorrupt, "cached root {:.12} is damaged", key.Hex());
+  }
+  RootInfo info;
+  info.key = key;
+  STRATA_ASSIGN_WITH(info.set, DependencySet::Decode(root.encoded_set),
+                     fmt::format("cached root {:.12}", key.Hex()));
+  info.content = std::move(root.content);
+  return info;
+}
+
 // Takes the name away from the file that `lock` (exclusive) is on.
 Result<void> Unlink(const Store& store, const RootKey& key) {
   int rc = sys::UnlinkAt(store.fd(), RootPath(key).c_str());
@@ -212,6 +226,27 @@ Result<CachedRoot> PublishRoot(const Store& store, std::string_view encoded_set,
   return Fail(Errc::kBusy, "publish root {:.12}: others remove it all the time", key.Hex());
 }
 
+bool RootInfo::Needs(const LayerId& id) const {
+  auto is_it = [&](const SetItem& item) { return item.id == id; };
+  return std::any_of(set.items.begin(), set.items.end(), is_it);
+}
+
+Result<RootInfo> ReadRoot(const Store& store, const RootKey& key) {
+  const std::string path = RootPath(key);
+  auto opened = OpenAt(store.fd(), path, O_RDONLY | O_NOFOLLOW);
+  if (!opened && opened.error().sys_errno() == ENOENT) {
+    return Fail(Errc::kNotFound, "no cached root {}", key.Hex());
+  }
+  if (!opened) return Unexpected(std::move(opened).error());
+  struct stat st;
+  if (::fstat(opened->get(), &st) != 0) return FailSys(errno, "fstat", path);
+  STRATA_ASSIGN(std::string bytes, ReadAll(opened->get(), path, kMaxFileSize));
+  STRATA_ASSIGN(RootInfo info, Decode(key, bytes));
+  info.last_used = st.st_mtime;
+  info.file_bytes = bytes.size();
+  return info;
+}
+
 Result<void> RemoveRoot(const Store& store, const RootKey& key) {
   auto lock =
       FileLock::OnExistingFile(store.fd(), RootPath(key), LockMode::kExclusive, LockWait::kFail);
@@ -239,6 +274,20 @@ Result<std::vector<RootKey>> ListRoots(const Store& store) {
   ::closedir(dir);
   std::sort(keys.begin(), keys.end());
   return keys;
+}
+
+Result<std::vector<RootInfo>> ReadRoots(const Store& store) {
+  std::vector<RootInfo> roots;
+  STRATA_ASSIGN(std::vector<RootKey> keys, ListRoots(store));
+  for (const RootKey& key : keys) {
+    auto info = ReadRoot(store, key);
+    if (info) {
+      roots.push_back(std::move(*info));
+    } else if (info.error().code() == Errc::kSystem) {
+      return Unexpected(std::move(info).error());
+    }
+  }
+  return roots;
 }
 
 }  // namespace strata

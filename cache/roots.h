@@ -84,12 +84,28 @@ struct CachedRoot {
 Result<std::optional<CachedRoot>> FindRoot(const Store& store, std::string_view encoded_set);
 // By its key. kNotFound; kCorrupt.
 Result<CachedRoot> OpenRoot(const Store& store, const RootKey& key);
+// For those who list and collect: takes no lease, writes no stamp, drops nothing. kNotFound; kCorrupt.
+struct RootInfo {
+  RootKey key;
+  DependencySet set;
+  RootContent content;
+  int64_t last_used = 0;  // seconds since 1970
+  uint64_t file_bytes = 0;
+  // Whether the root is made of this layer, mounted or not.
+  bool Needs(const LayerId& id) const;
+};
+Result<RootInfo> ReadRoot(const Store& store, const RootKey& key);
 // Whoever publishes first wins. The caller must hold leases on every layer and derived layer of `content`
 // until it has the returned lease. A store that cannot be written to: the error says so.
 Result<CachedRoot> PublishRoot(const Store& store, std::string_view encoded_set,
                                const RootContent& content);
-// kBusy while it is leased.
+// kBusy while it is leased. Whatever names it has.
 Result<void> RemoveRoot(const Store& store, const RootKey& key);
+// With the refs `names`. kBusy; kExists where it has other names or a pin: then all stays.
+Result<void> RemoveRootAndNames(const Store& store, const RootKey& key,
+                                const std::vector<std::string>& names, const HeldRoots& held = {});
 Result<std::vector<RootKey>> ListRoots(const Store& store);  // sorted
+// All that can be read; those that are damaged are left out.
+Result<std::vector<RootInfo>> ReadRoots(const Store& store);
 
 }  // namespace strata

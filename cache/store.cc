@@ -210,25 +210,33 @@ Result<PendingLayer> Store::NewLayer(bool with_tree) const {
 Result<PublishedLayer> Store::Publish(PendingLayer pending,
                                       const std::vector<uint8_t>& manifest) const {
   LayerId id = Sha256::Of(manifest.data(), manifest.size());
-  STRATA_ASSIGN(bool existed, HasLayer(id));
-  if (existed) return PublishedLayer{id, true};
-  STRATA_ASSIGN_WITH(bool published, PublishAs(std::move(pending), manifest, LayerPath(id)),
-                     fmt::format("publish layer {:.12}", id.Hex()));
-  return PublishedLayer{id, !published};
+  for (;;) {
+    auto lease = LeaseLayer(id);
+    if (lease) {
+      // For the collector it is as good as new, although its directory is as old as it is.
+      static_cast<void>(::utimensat(root_.get(), (LayerPath(id) + "/manifest").c_str(), nullptr, 0));
+      return PublishedLayer{id, true, std::move(*lease)};
+    }
+    if (lease.error().code() != Errc::kNotFound) return Unexpected(std::move(lease).error());
+    FileLock lock;
+    STRATA_ASSIGN_WITH(bool published, PublishAs(pending, manifest, LayerPath(id), lock),
+                       fmt::format("publish layer {:.12}", id.Hex()));
+    if (published) return PublishedLayer{id, false, LayerLease(std::move(lock))};
+  }
 }
 
 Result<void> Store::PublishDerived(PendingLayer pending, const std::vector<uint8_t>& manifest,
                                    const std::string& name) const {
-  STRATA_TRY_WITH(PublishAs(std::move(pending), manifest, "derived/" + name),
+  FileLock lease;
+  STRATA_TRY_WITH(PublishAs(pending, manifest, "derived/" + name, lease),
                   fmt::format("publish {}", name));
   return {};
 }
 
-// False: there was one already.
-Result<bool> Store::PublishAs(PendingLayer pending, const std::vector<uint8_t>& manifest,
-                              const std::string& path) const {
+Result<bool> Store::PublishAs(PendingLayer& pending, const std::vector<uint8_t>& manifest,
+                              const std::string& path, FileLock& lease) const {
   STRATA_ASSIGN(UniqueFd file,
-                OpenAt(pending.dir_fd(), "manifest", O_WRONLY | O_CREAT | O_EXCL, 0644));
+                OpenAt(pending.dir_fd(), "manifest", O_WRONLY | O_CREAT | O_TRUNC, 0644));
   STRATA_TRY(WriteAll(file.get(), {reinterpret_cast<const char*>(manifest.data()), manifest.size()},
                       "manifest"));
   // The root's metadata is always the same (design rule 8): overlayfs shows the topmost layer's.
@@ -237,31 +245,14 @@ Result<bool> Store::PublishAs(PendingLayer pending, const std::vector<uint8_t>& 
   if (::utimensat(pending.dir_fd(), "tree", times, 0) != 0) {
     return FailSys(errno, "utimensat", "tree");
   }
+  STRATA_ASSIGN(lease, FileLock::OnDirectory(pending.dir_fd(), "tree", LockMode::kShared,
+                                             LockWait::kBlock));
   // No rename replaces a directory that has entries, and not every file system knows NOREPLACE.
   int rc = sys::RenameAt2(root_.get(), pending.dir().name().c_str(), root_.get(), path.c_str());
   if (rc == -EEXIST || rc == -ENOTEMPTY) return false;
   if (rc < 0) return FailSys(-rc, "rename", path);
   static_cast<void>(pending.dir_.Release());
   return true;
-}
-
-Result<void> Store::RemoveLayer(const LayerId& id, const std::vector<std::string>& names) const {
-  auto lock = FileLock::OnDirectory(root_.get(), LayerPath(id) + "/tree", LockMode::kExclusive,
-                                    LockWait::kFail);
-  if (!lock) {
-    if (lock.error().sys_errno() == ENOENT) return Fail(Errc::kNotFound, "no layer {}", id.Hex());
-    if (lock.error().code() == Errc::kBusy) {
-      return Fail(Errc::kBusy, "layer {:.12} is in use by a running stage", id.Hex());
-    }
-    return Unexpected(std::move(lock).error());
-  }
-  // The names first: who is killed in between leaves a layer without a name, not the reverse.
-  for (const std::string& name : names) STRATA_TRY(RemoveRef(name));
-  std::string trash = "trash/" + RandomName();
-  STRATA_TRY(
-      sys::Check(sys::RenameAt2(root_.get(), LayerPath(id).c_str(), root_.get(), trash.c_str()),
-                 "rename", LayerPath(id)));
-  return RemoveTree(root_.get(), trash);
 }
 
 Result<void> Store::CleanLeftovers() const {

@@ -24,10 +24,28 @@ namespace strata {
 
 class Store;
 
+// What a ref or a pin names: a layer, or a composed root (cache/roots.h) by its key.
+struct Target {
+  enum class Kind : uint8_t { kLayer, kRoot };
+  Target() = default;
+  Target(const LayerId& id) : layer(id) {}  // NOLINT: a layer is a target
+  Target(const Key128& key) : kind(Kind::kRoot), root(key) {}  // NOLINT
+
+  bool is_root() const { return kind == Kind::kRoot; }
+  std::string Hex() const { return is_root() ? root.Hex() : layer.Hex(); }
+  std::string_view KindName() const { return is_root() ? "root" : "layer"; }
+  auto operator<=>(const Target&) const = default;
+
+  Kind kind = Kind::kLayer;
+  LayerId layer;
+  Key128 root;
+};
+
 // Shared lock on a layer, and its tree: as long as it lives (or a duplicate of the descriptor, in a
 // sandbox's pid 1 for instance), the layer is not removed. Holds a readable directory descriptor.
 class LayerLease {
  public:
+  LayerLease() = default;
   int tree_fd() const { return lock_.fd(); }
   UniqueFd Release() && { return lock_.Release(); }
 
@@ -36,6 +54,9 @@ class LayerLease {
   explicit LayerLease(FileLock lock) : lock_(std::move(lock)) {}
   FileLock lock_;
 };
+
+// Roots that stages without a process of their own need (stager/stage_record.h), for those who remove.
+using HeldRoots = std::function<Result<std::vector<Key128>>(const Store&)>;
 
 // A layer in the making: tmp/<random>/ with tree/ in it. Removed with its content unless published.
 class PendingLayer {
@@ -53,6 +74,7 @@ class PendingLayer {
 struct PublishedLayer {
   LayerId id;
   bool existed = false;  // the store had it already; what was pending is removed
+  LayerLease lease;      // so that it can be given a name before somebody removes it
 };
 
 class Store {
@@ -81,31 +103,45 @@ class Store {
   // The same for a derived layer, as derived/<name>; whoever was first wins.
   Result<void> PublishDerived(PendingLayer pending, const std::vector<uint8_t>& manifest,
                               const std::string& name) const;
-  // With the refs `names`. kBusy while somebody holds a lease on it: then all stay.
-  Result<void> RemoveLayer(const LayerId& id, const std::vector<std::string>& names = {}) const;
+  // With the refs `names`, and with every cached root that needs it. Where somebody holds a lease on
+  // it or on such a root (kBusy), or it has other names, a pin, or a root with a name or pin needs it
+  // (kExists), all stays as it is.
+  Result<void> RemoveLayer(const LayerId& id, const std::vector<std::string>& names = {},
+                           const HeldRoots& held = {}) const;
 
-  // --- Refs: names for layers. [A-Za-z0-9._/:+~@-], 1 to 100 bytes, no empty, "." or ".." part, not
+  // --- Refs: names for layers and roots. [A-Za-z0-9._/:+~@-], 1 to 100 bytes, no empty, "." or ".." part, not
   // starting with '-' or "dir:".
   static Result<void> CheckRefName(std::string_view name);
-  Result<void> SetRef(std::string_view name, const LayerId& id) const;
-  Result<LayerId> ReadRef(std::string_view name) const;  // kNotFound
-  Result<void> RemoveRef(std::string_view name) const;   // kNotFound
+  // kNotFound where there is no such layer or root: a ref never leads to nothing.
+  Result<void> SetRef(std::string_view name, const Target& target) const;
+  Result<Target> ReadTarget(std::string_view name) const;  // kNotFound
+  Result<LayerId> ReadRef(std::string_view name) const;    // the same; kInvalid for one of a root
+  Result<void> RemoveRef(std::string_view name) const;     // kNotFound
   struct Ref {
     std::string name;
-    LayerId id;
+    Target target;
   };
   Result<std::vector<Ref>> ListRefs() const;  // sorted by name
 
-  // A ref, else an id prefix of 4 or more hex digits. kNotFound, with near names as the hint;
-  // kAmbiguous, with the candidates as the hint.
+  // A ref; a full id, which is not looked up; a full root key (32 hex digits); else a prefix of 4 or
+  // more hex digits. kNotFound, with near names as the hint; kAmbiguous, with the candidates as the
+  // hint.
+  Result<Target> ResolveTarget(std::string_view name) const;
+  // The same among layers. kInvalid for the name or prefix of a root.
   Result<LayerId> Resolve(std::string_view name) const;
+
+  // --- Pins: what has one is not collected, named or not.
+  Result<void> Pin(const Target& target) const;    // kNotFound; pinning twice is no error
+  Result<void> Unpin(const Target& target) const;  // kNotFound where it is not pinned
+  Result<std::vector<Target>> ListPins() const;    // sorted, layers first
 
   // Removes what killed processes left in tmp/, stages/ and trash/. Cheap when there is nothing.
   Result<void> CleanLeftovers() const;
 
  private:
-  Result<bool> PublishAs(PendingLayer pending, const std::vector<uint8_t>& manifest,
-                         const std::string& path) const;
+  // False where there is one. `lease`: on the tree, from before it is visible.
+  Result<bool> PublishAs(PendingLayer& pending, const std::vector<uint8_t>& manifest,
+                         const std::string& path, FileLock& lease) const;
   Store(std::string path, UniqueFd root) : path_(std::move(path)), root_(std::move(root)) {}
 
   std::string path_;

@@ -21,6 +21,7 @@ Result<CaptureResult> Capture(const Store& store, PendingLayer pending, CaptureS
   CaptureResult result = session.TakeResult();
   result.id = published.id;
   result.existed = published.existed;
+  result.lease = std::move(published.lease);
   return result;
 }
 

@@ -36,6 +36,7 @@ struct CaptureOptions {
 struct CaptureResult {
   LayerId id;
   bool existed = false;
+  LayerLease lease;      // until it has a name
   uint64_t entries = 0;  // of the layer, the root not counted
   uint64_t content_bytes = 0;
   uint64_t dropped = 0;  // unchanged copy-ups, whiteouts that hide nothing, sockets, ...

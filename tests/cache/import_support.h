@@ -71,7 +71,8 @@ class ImportFixture : public ::testing::Test {
     EXPECT_TRUE(valid) << valid.error().message();
     EXPECT_EQ(manifest_->Id(), result->id);
     tree_ = fmt::format("{}/store/layers/{}/tree/", dir_, result->id.Hex());
-    return *result;
+    result->lease = LayerLease();  // tests remove layers
+    return std::move(*result);
   }
   ImportResult GoodTar(const std::string& bytes, const ImportOptions& options = {}) {
     return Good(Write("source.tar", bytes), options);

@@ -254,6 +254,92 @@ TEST_F(RootsTest, TheSecondToPublishGetsWhatTheFirstDid) {
   EXPECT_TRUE(std::filesystem::is_empty(Path("store/tmp")));
 }
 
+// A set of layers that exist.
+class RootNamesTest : public RootsTest {
+ protected:
+  RootNamesTest() {
+    for (const char* name : {"a", "b"}) {
+      layers_.push_back(testing::LayerMaker(store()).File(name, name).Publish());
+      set_.items.push_back({layers_.back(), ""});
+    }
+    key_ = Publish(set_);
+  }
+  bool Exists(const RootKey& key) { return std::filesystem::exists(File(key)); }
+
+  std::vector<LayerId> layers_;
+  DependencySet set_;
+  RootKey key_;
+};
+
+TEST_F(RootNamesTest, ARootHasNamesAndPrefixesAsALayerHas) {
+  Must(store().SetRef("root", key_));
+  Must(store().SetRef("layer", layers_[0]));
+  EXPECT_EQ(Must(store().ResolveTarget("root")), Target(key_));
+  EXPECT_EQ(Must(store().ResolveTarget("layer")), Target(layers_[0]));
+  EXPECT_EQ(Must(store().ResolveTarget(key_.Hex())), Target(key_));
+  EXPECT_EQ(Must(store().ResolveTarget(key_.Hex().substr(0, 6))), Target(key_));
+  EXPECT_EQ(store().ResolveTarget(key_.Hex().substr(0, 3)).error().code(), Errc::kNotFound);
+  EXPECT_EQ(store().ResolveTarget(std::string(32, '0')).error().code(), Errc::kNotFound);
+  Error error = store().Resolve("root").error();
+  EXPECT_EQ(error.message(), "root is a composed root, not a layer");
+  EXPECT_EQ(error.hint(), fmt::format("its layers: strata show {:.12}", key_.Hex()));
+  EXPECT_EQ(store().ReadRef("root").error().code(), Errc::kInvalid);
+  EXPECT_EQ(Must(ReadFile(AT_FDCWD, Path("store/refs/root"))),
+            fmt::format("root {}\n", key_.Hex()));
+}
+
+TEST_F(RootNamesTest, ALayerOfALeasedRootStays) {
+  {
+    CachedRoot lease = Must(OpenRoot(store(), key_));
+    Error error = store().RemoveLayer(layers_[0]).error();
+    EXPECT_EQ(error.code(), Errc::kBusy);
+    EXPECT_NE(error.message().find(fmt::format("root {:.12} is in use", key_.Hex())),
+              std::string::npos);
+  }
+  auto held = [&](const Store&) -> Result<std::vector<RootKey>> { return std::vector{key_}; };
+  EXPECT_EQ(store().RemoveLayer(layers_[0], {}, held).error().code(), Errc::kBusy);
+  EXPECT_EQ(RemoveRootAndNames(store(), key_, {}, held).error().code(), Errc::kBusy);
+  EXPECT_TRUE(store().RemoveLayer(layers_[0]));
+  EXPECT_FALSE(Exists(key_)) << "a root goes with its layers";
+}
+
+TEST_F(RootNamesTest, ALayerOfARootWithANameOrAPinStays) {
+  Must(store().SetRef("keep", key_));
+  Error error = store().RemoveLayer(layers_[1]).error();
+  EXPECT_EQ(error.code(), Errc::kExists);
+  EXPECT_EQ(error.message(),
+            fmt::format("layer {:.12} is needed by root {:.12}, which has a name: keep",
+                        layers_[1].Hex(), key_.Hex()));
+  Must(store().RemoveRef("keep"));
+  Must(store().Pin(key_));
+  EXPECT_EQ(store().RemoveLayer(layers_[1]).error().code(), Errc::kExists);
+  EXPECT_TRUE(Exists(key_));
+  Must(store().Unpin(key_));
+  EXPECT_TRUE(store().RemoveLayer(layers_[1]));
+}
+
+TEST_F(RootNamesTest, ARootIsRemovedWithItsNames) {
+  Must(store().SetRef("a", key_));
+  Must(store().SetRef("b", key_));
+  EXPECT_EQ(RemoveRootAndNames(store(), key_, {"a"}).error().message(),
+            fmt::format("root {:.12} has another name: b", key_.Hex()));
+  EXPECT_TRUE(RemoveRootAndNames(store(), key_, {"a", "b"}));
+  EXPECT_TRUE(Must(store().ListRefs()).empty());
+  EXPECT_FALSE(Exists(key_));
+  EXPECT_TRUE(Must(store().HasLayer(layers_[0])));
+}
+
+TEST_F(RootNamesTest, ReadingARootLeavesItsStampAlone) {
+  SetMtime(key_, 1600000000);
+  RootInfo info = Must(ReadRoot(store(), key_));
+  EXPECT_EQ(info.last_used, 1600000000);
+  EXPECT_EQ(info.set.items, set_.items);
+  EXPECT_EQ(Mtime(key_), 1600000000);
+  Overwrite(KeyOfSet("x"), "damaged");
+  EXPECT_EQ(Must(ListRoots(store())).size(), 2U);
+  EXPECT_EQ(Must(ReadRoots(store())).size(), 1U);
+}
+
 TEST_F(RootsTest, TheStampIsWrittenOnceAnHour) {
   DependencySet set = Set({1});
   RootKey key = Publish(set);

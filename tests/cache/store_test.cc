@@ -97,6 +97,7 @@ TEST_F(StoreTest, RefsAreSetReadListedAndRemoved) {
   EXPECT_TRUE(store_->SetRef("app/libfoo", two));
   EXPECT_TRUE(store_->SetRef("gcc:12", two));
   EXPECT_EQ(*store_->ReadRef("gcc:12"), two);
+  EXPECT_EQ(*store_->ReadTarget("gcc:12"), Target(two));
   auto refs = store_->ListRefs();
   ASSERT_TRUE(refs);
   ASSERT_EQ(refs->size(), 2U);
@@ -107,8 +108,47 @@ TEST_F(StoreTest, RefsAreSetReadListedAndRemoved) {
   EXPECT_EQ(store_->ReadRef("gcc:12").error().code(), Errc::kNotFound);
 }
 
+TEST_F(StoreTest, ARefNeverLeadsToNothing) {
+  LayerId id = Layer("1");
+  EXPECT_TRUE(store_->RemoveLayer(id));
+  EXPECT_EQ(store_->SetRef("gone", id).error().code(), Errc::kNotFound);
+  EXPECT_EQ(store_->SetRef("gone", Key128{1, 2}).error().code(), Errc::kNotFound);
+  EXPECT_EQ(store_->Pin(id).error().code(), Errc::kNotFound);
+  EXPECT_TRUE(store_->ListRefs()->empty());
+}
+
+TEST_F(StoreTest, WhatWasPublishedStaysUntilItHasAName) {
+  auto imported = Import(*store_, Write("a.tar", TarBuilder().File("f", "x").Finish()), {});
+  ASSERT_TRUE(imported);
+  auto again = Import(*store_, dir_ + "/a.tar", {});
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(again->existed);
+  imported->lease = LayerLease();
+  EXPECT_EQ(store_->RemoveLayer(again->id).error().code(), Errc::kBusy);
+  EXPECT_TRUE(store_->SetRef("a", again->id));
+  again->lease = LayerLease();
+  Error error = store_->RemoveLayer(again->id).error();
+  EXPECT_EQ(error.code(), Errc::kExists);
+  EXPECT_EQ(error.message(), fmt::format("layer {:.12} has another name: a", again->id.Hex()));
+  EXPECT_TRUE(store_->RemoveLayer(again->id, {"a"}));
+  EXPECT_TRUE(store_->ListRefs()->empty());
+}
+
+TEST_F(StoreTest, PinsAreSetListedAndRemoved) {
+  LayerId id = Layer("1");
+  EXPECT_TRUE(store_->Pin(id));
+  EXPECT_TRUE(store_->Pin(id));
+  EXPECT_EQ(*store_->ListPins(), std::vector<Target>{id});
+  Error error = store_->RemoveLayer(id).error();
+  EXPECT_EQ(error.code(), Errc::kExists);
+  EXPECT_EQ(error.hint(), fmt::format("strata unpin {:.12}", id.Hex()));
+  EXPECT_TRUE(store_->Unpin(id));
+  EXPECT_EQ(store_->Unpin(id).error().code(), Errc::kNotFound);
+  EXPECT_TRUE(store_->RemoveLayer(id));
+}
+
 TEST_F(StoreTest, RefusesRefNamesThatWouldConfuse) {
-  for (const char* name : {"", "-x", "a b", "..", "a/../b", "a//b", "/a", "a/", "dir:x", "%2F",
+  for (const char* name : {"", "-x", "a b", "98fc1c149afbf4c8996fb92427ae41e4", "..", "a/../b", "a//b", "/a", "a/", "dir:x", "%2F",
                            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}) {
     EXPECT_EQ(Store::CheckRefName(name).error().code(), Errc::kInvalid) << name;
   }

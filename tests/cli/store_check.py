@@ -79,7 +79,8 @@ def problems(store):
         word, _, id = ref.read_text().rstrip("\n").partition(" ")
         if "#" in ref.name:
             continue  # the temporary file of a ref that was being written
-        if word != "layer" or not (store / "layers" / id / "tree").is_dir():
+        leads = {"layer": store / "layers" / id / "tree", "root": store / "roots" / id}.get(word)
+        if leads is None or not leads.exists():
             found.append(f"{ref} leads nowhere: {word} {id}")
     for directory in sorted((store / "derived").iterdir()):
         if not (directory / "manifest").is_file() or not (directory / "tree").is_dir():

@@ -10,7 +10,7 @@ from conftest import MTIME, Dir, File, Hardlink, Symlink
 
 
 def test_an_empty_store_lists_nothing(strata):
-    for what in ("layers", "refs", "stages"):
+    for what in ("layers", "refs", "roots", "stages"):
         assert strata("list", what).ok().stdout == ""
         assert strata("list", "--json", what).json() == []
 
@@ -45,8 +45,13 @@ def test_list_json_has_ids_in_full(strata, layer):
 def test_list_refs(strata, layer):
     a = layer("z/a", {"x": "1"})
     b = layer("b", {"x": "2"})
-    assert strata("list", "refs", "--json").json() == [{"name": "b", "id": b}, {"name": "z/a", "id": a}]
-    assert strata("list", "refs").ok().out.split() == ["REF", "ID", "b", b[:12], "z/a", a[:12]]
+    assert strata("list", "refs", "--json").json() == [
+        {"name": "b", "kind": "layer", "id": b},
+        {"name": "z/a", "kind": "layer", "id": a},
+    ]
+    assert strata("list", "refs").ok().out.split() == [
+        "REF", "KIND", "ID", "b", "layer", b[:12], "z/a", "layer", a[:12],
+    ]
 
 
 def test_list_stages_shows_only_those_that_are_locked(strata, store):
@@ -65,7 +70,7 @@ def test_list_stages_shows_only_those_that_are_locked(strata, store):
 
 
 def test_list_of_something_else_is_a_usage_error(strata):
-    strata("list", "layer").fails(2, "strata: list: there are no 'layer'\nhint: one of layers|refs|stages\n")
+    strata("list", "layer").fails(2, "strata: list: there are no 'layer'\nhint: one of layers|refs|roots|stages\n")
 
 
 # --- show, files -----------------------------------------------------------------------------------
@@ -163,7 +168,9 @@ def layers(strata):
 def test_tag_names_a_layer_and_moves_a_name(strata, layer):
     a, b = layer("a", {"x": "1"}), layer("b", {"x": "2"})
     assert strata("tag", "a", "x/y:1").ok().stdout == ""
-    assert strata("tag", "--json", b[:8], "x/y:1").json() == {"ref": "x/y:1", "id": b}
+    assert strata("tag", "--json", b[:8], "x/y:1").json() == {
+        "ref": "x/y:1", "kind": "layer", "id": b,
+    }
     assert refs(strata) == {"a": a, "b": b, "x/y:1": b}
 
 

@@ -21,7 +21,7 @@ namespace {
 
 constexpr OptionSpec kListOptions[] = {kJsonOption};
 // Not an option, but its choices are looked up and explained in the same way.
-constexpr OptionSpec kWhat = Value(0, "what", 0, "layers|refs|stages", "");
+constexpr OptionSpec kWhat = Value(0, "what", 0, "layers|refs|roots|stages", "");
 
 using Row = std::vector<std::string>;
 
@@ -45,11 +45,11 @@ void PrintTable(Output& out, const std::vector<Row>& rows, std::string_view righ
 }
 
 Result<int> ListLayers(Context& context, const Store& store) {
-  STRATA_ASSIGN(std::vector<Store::Ref> refs, store.ListRefs());
+  STRATA_ASSIGN(Names names, Names::Read(store));
   STRATA_ASSIGN(std::vector<LayerId> ids, store.ListLayers());
   std::vector<LayerInfo> layers;
   for (const LayerId& id : ids) {
-    auto info = ReadLayerInfo(store, id, refs);
+    auto info = ReadLayerInfo(store, id, names);
     // One that was removed since is not there to be listed.
     if (!info && info.error().code() == Errc::kNotFound) continue;
     if (!info) return Unexpected(std::move(info).error());
@@ -71,7 +71,7 @@ Result<int> ListLayers(Context& context, const Store& store) {
   for (const LayerInfo& layer : layers) {
     rows.push_back({ShortId(layer.id), fmt::format("{}", layer.entries),
                     FormatSize(layer.content_bytes), FormatTime(layer.created),
-                    layer.refs.empty() ? "-" : fmt::format("{}", fmt::join(layer.refs, ", "))});
+                    names.Text(layer.id)});
   }
   PrintTable(context.out, rows, "12");
   return 0;
@@ -81,14 +81,47 @@ Result<int> ListRefs(Context& context, const Store& store) {
   STRATA_ASSIGN(std::vector<Store::Ref> refs, store.ListRefs());
   if (context.json) {
     Json json = Json::array();
-    for (const Store::Ref& ref : refs) json.push_back({{"name", ref.name}, {"id", ref.id.Hex()}});
+    for (const Store::Ref& ref : refs) {
+      json.push_back(
+          {{"name", ref.name}, {"kind", ref.target.KindName()}, {"id", ref.target.Hex()}});
+    }
     PrintJson(context.out, json);
     return 0;
   }
   if (refs.empty()) return 0;
-  std::vector<Row> rows = {{"REF", "ID"}};
-  for (const Store::Ref& ref : refs) rows.push_back({ref.name, ShortId(ref.id)});
+  std::vector<Row> rows = {{"REF", "KIND", "ID"}};
+  for (const Store::Ref& ref : refs) {
+    rows.push_back({ref.name, std::string(ref.target.KindName()), ref.target.Hex().substr(0, 12)});
+  }
   PrintTable(context.out, rows, "");
+  return 0;
+}
+
+Result<int> ListRoots(Context& context, const Store& store) {
+  STRATA_ASSIGN(Names names, Names::Read(store));
+  STRATA_ASSIGN(std::vector<RootInfo> roots, ReadRoots(store));
+  // By name; those without one come last, the one used last first.
+  std::sort(roots.begin(), roots.end(), [&](const RootInfo& a, const RootInfo& b) {
+    auto of_a = names.Of(a.key);
+    auto of_b = names.Of(b.key);
+    return std::tuple(of_a.empty(), of_a, -a.last_used, a.key) <
+           std::tuple(of_b.empty(), of_b, -b.last_used, b.key);
+  });
+  if (context.json) {
+    Json json = Json::array();
+    for (const RootInfo& root : roots) json.push_back(ToJson(root, names));
+    PrintJson(context.out, json);
+    return 0;
+  }
+  if (roots.empty()) return 0;
+  std::vector<Row> rows = {{"KEY", "LAYERS", "DEPTH", "METHOD", "LAST USED", "REFS"}};
+  for (const RootInfo& root : roots) {
+    rows.push_back({ShortKey(root.key), fmt::format("{}", root.content.layer_count),
+                    fmt::format("{}", root.content.lowers.size()),
+                    std::string(RootMethodName(root.content.method)), FormatTime(root.last_used),
+                    names.Text(root.key)});
+  }
+  PrintTable(context.out, rows, "12");
   return 0;
 }
 
@@ -153,7 +186,8 @@ Result<int> List(Context& context, const ParsedArgs& args) {
     what = *choice;
   }
   STRATA_ASSIGN(const Store* store, context.OpenStore());
-  constexpr Result<int> (*kLists[])(Context&, const Store&) = {ListLayers, ListRefs, ListStages};
+  constexpr Result<int> (*kLists[])(Context&, const Store&) = {ListLayers, ListRefs, ListRoots,
+                                                               ListStages};
   return kLists[what](context, *store);
 }
 
@@ -161,8 +195,8 @@ Result<int> List(Context& context, const ParsedArgs& args) {
 
 constinit const CommandSpec kListCommand = {
     .name = "list",
-    .summary = "List layers, names or running stages",
-    .usage = "[--json] [layers|refs|stages]",
+    .summary = "List layers, names, composed roots or running stages",
+    .usage = "[--json] [layers|refs|roots|stages]",
     .description = "Without an argument: the layers, with their names.",
     .options = kListOptions,
     .max_operands = 1,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// strata show: one layer.
+// strata show: one layer or composed root.
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/layer_info.h"
@@ -11,11 +11,48 @@ namespace {
 
 constexpr OptionSpec kShowOptions[] = {kJsonOption};
 
+Result<int> ShowRoot(Context& context, const Store& store, const RootKey& key) {
+  STRATA_ASSIGN(RootInfo root, ReadRoot(store, key));
+  STRATA_ASSIGN(Names names, Names::Read(store));
+  if (context.json) {
+    Json json = ToJson(root, names);
+    json["on_conflict"] = PolicyName(root.set.on_conflict);
+    json["layers"] = Json::array();
+    for (const SetItem& item : root.set.items) {
+      Json layer = {{"id", item.id.Hex()}};
+      SetText(layer, "view", item.view);
+      json["layers"].push_back(std::move(layer));
+    }
+    json["integration_commands"] = root.set.integration;
+    json["lowers"] = root.content.lowers;
+    json["base_count"] = root.content.base_count;
+    PrintJson(context.out, json);
+    return 0;
+  }
+  Output& out = context.out;
+  out.Print("key       {}\n", key.Hex());
+  out.Print("refs      {}\n", names.Text(key));
+  out.Print("method    {}\n", RootMethodName(root.content.method));
+  out.Print("layers    {}\n", root.content.layer_count);
+  out.Print("depth     {}\n", root.content.lowers.size());
+  out.Print("conflicts {}\n", PolicyName(root.set.on_conflict));
+  out.Print("last used {}\n", FormatTime(root.last_used));
+  for (const std::string& command : root.set.integration) out.Print("integrate {}\n", command);
+  for (const SetItem& item : root.set.items) {
+    std::string view = item.view.empty() ? "" : ":" + item.view;
+    out.Print("layer     {}{}  {}\n", ShortId(item.id), view, names.Text(item.id));
+  }
+  for (const std::string& lower : root.content.lowers) out.Print("mounts    {}\n", lower);
+  return 0;
+}
+
 Result<int> Show(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(const Store* store, context.OpenStore());
-  STRATA_ASSIGN(LayerId id, store->Resolve(args.operands[0]));
-  STRATA_ASSIGN(std::vector<Store::Ref> refs, store->ListRefs());
-  STRATA_ASSIGN(LayerInfo info, ReadLayerInfo(*store, id, refs));
+  STRATA_ASSIGN(Target target, store->ResolveTarget(args.operands[0]));
+  if (target.is_root()) return ShowRoot(context, *store, target.root);
+  const LayerId& id = target.layer;
+  STRATA_ASSIGN(Names names, Names::Read(*store));
+  STRATA_ASSIGN(LayerInfo info, ReadLayerInfo(*store, id, names));
   if (context.json) {
     Json json = ToJson(info);
     json["manifest_bytes"] = info.manifest_bytes;
@@ -28,8 +65,7 @@ Result<int> Show(Context& context, const ParsedArgs& args) {
   }
   Output& out = context.out;
   out.Print("id        {}\n", id.Hex());
-  out.Print("refs      {}\n",
-            info.refs.empty() ? "-" : fmt::format("{}", fmt::join(info.refs, ", ")));
+  out.Print("refs      {}\n", names.Text(id));
   out.Print("entries   {}\n", info.entries);
   out.Print("content   {} ({} bytes)\n", FormatSize(info.content_bytes), info.content_bytes);
   out.Print("manifest  {} ({} bytes)\n", FormatSize(info.manifest_bytes), info.manifest_bytes);
@@ -44,8 +80,8 @@ Result<int> Show(Context& context, const ParsedArgs& args) {
 
 constinit const CommandSpec kShowCommand = {
     .name = "show",
-    .summary = "Show the id, names, size and age of a layer",
-    .usage = "[--json] LAYER",
+    .summary = "Show one layer, or what a composed root is made of",
+    .usage = "[--json] LAYER|ROOT",
     .options = kShowOptions,
     .min_operands = 1,
     .max_operands = 1,

@@ -45,6 +45,8 @@ extern const CommandSpec kDiffCommand;
 extern const CommandSpec kTagCommand;
 extern const CommandSpec kUntagCommand;
 extern const CommandSpec kRmCommand;
+extern const CommandSpec kPinCommand;
+extern const CommandSpec kUnpinCommand;
 extern const CommandSpec kExportCommand;
 extern const CommandSpec kDoctorCommand;
 

@@ -5,13 +5,11 @@
 
 namespace strata {
 
-Result<LayerInfo> ReadLayerInfo(const Store& store, const LayerId& id,
-                                const std::vector<Store::Ref>& refs) {
+Result<LayerInfo> ReadLayerInfo(const Store& store, const LayerId& id, const Names& names) {
   LayerInfo info;
   info.id = id;
-  for (const Store::Ref& ref : refs) {
-    if (ref.id == id) info.refs.push_back(ref.name);
-  }
+  info.refs = names.Of(id);
+  info.pinned = names.IsPinned(id);
   STRATA_ASSIGN(Manifest manifest, store.OpenManifest(id));
   info.entries = manifest.size() - 1;
   info.content_bytes = manifest.content_size();
@@ -29,6 +27,7 @@ Json ToJson(const LayerInfo& info) {
   Json json;
   json["id"] = info.id.Hex();
   json["refs"] = info.refs;
+  json["pinned"] = info.pinned;
   json["entries"] = info.entries;
   json["content_bytes"] = info.content_bytes;
   json["created"] = info.created;

@@ -10,12 +10,14 @@
 
 #include "cache/store.h"
 #include "tools/strata/json.h"
+#include "tools/strata/root_info.h"
 
 namespace strata {
 
 struct LayerInfo {
   LayerId id;
   std::vector<std::string> refs;
+  bool pinned = false;
   uint64_t entries = 0;  // the root not counted
   uint64_t content_bytes = 0;
   uint64_t manifest_bytes = 0;
@@ -23,10 +25,9 @@ struct LayerInfo {
   std::vector<std::string> integration_commands;
 };
 
-Result<LayerInfo> ReadLayerInfo(const Store& store, const LayerId& id,
-                                const std::vector<Store::Ref>& refs);
+Result<LayerInfo> ReadLayerInfo(const Store& store, const LayerId& id, const Names& names);
 
-// {"id", "refs", "entries", "content_bytes", "created"}
+// {"id", "refs", "pinned", "entries", "content_bytes", "created"}
 Json ToJson(const LayerInfo& info);
 
 // 12 digits, for people.
