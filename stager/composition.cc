@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <set>
 
+#include "cache/directory_layer.h"
 #include "stager/lower_chain.h"
 
 namespace strata {
@@ -20,6 +21,12 @@ Result<Member> OpenLayer(const Store& store, const SetItem& item) {
   }
   STRATA_ASSIGN(Manifest manifest, OpenTreeManifest(store, path));
   return Member{item.id, std::move(path), std::move(manifest), std::move(*lease), true};
+}
+
+Result<Member> OpenDirectory(const Store& store, const SetItem& item) {
+  STRATA_ASSIGN(DirectoryLayer layer, OpenDirectoryLayer(store, item));
+  const Digest id = layer.id == Digest{} ? layer.manifest.Id() : layer.id;
+  return Member{id, std::move(layer.path), std::move(layer.manifest), {}, layer.same_file_system};
 }
 
 }  // namespace
@@ -47,7 +54,8 @@ Result<std::vector<Member>> OpenMembers(const Store& store, const DependencySet&
   std::vector<Member> members;
   members.reserve(set.items.size());  // manifests are pointed to
   for (const SetItem& item : set.items) {
-    STRATA_ASSIGN(Member member, OpenLayer(store, item));
+    STRATA_ASSIGN(Member member, item.directory.empty() ? OpenLayer(store, item)
+                                                        : OpenDirectory(store, item));
     members.push_back(std::move(member));
   }
   return members;
