@@ -54,8 +54,8 @@ Result<std::vector<Member>> OpenMembers(const Store& store, const DependencySet&
   std::vector<Member> members;
   members.reserve(set.items.size());  // manifests are pointed to
   for (const SetItem& item : set.items) {
-    STRATA_ASSIGN(Member member, item.directory.empty() ? OpenLayer(store, item)
-                                                        : OpenDirectory(store, item));
+    STRATA_ASSIGN(Member member,
+                  item.directory.empty() ? OpenLayer(store, item) : OpenDirectory(store, item));
     members.push_back(std::move(member));
   }
   return members;

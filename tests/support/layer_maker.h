@@ -127,6 +127,16 @@ class LayerMaker {
     return *this;
   }
 
+  LayerMaker& OpaqueRoot() {
+    MustSys(::fsetxattr(tree(), "user.overlay.opaque", "y", 1, 0), "tree");
+    builder_.At(ManifestBuilder::kRoot).flags |= kOpaque;
+    return *this;
+  }
+  LayerMaker& Integrate(const std::string& command) {
+    builder_.AddIntegrationCommand(command);
+    return *this;
+  }
+
   LayerId Publish() {
     // Deepest first: setting up what is in a directory changes its mtime.
     for (auto it = nodes_.rbegin(); it != nodes_.rend(); ++it) {
