@@ -271,6 +271,9 @@ class Composer {
     for (size_t i = 0; i < members_.size(); ++i) {
       if (members_[i].path == path) return AddMember(i);
     }
+    if (path.starts_with('/')) {  // a directory of that set, which has no manifest beside it
+      return Fail(Errc::kNotFound, "{}: not of this set", path);
+    }
     STRATA_ASSIGN(FileLock lease, LeaseTree(store_, path));
     return AddDerived({path, std::move(lease), true});
   }

@@ -6,6 +6,7 @@
 
 #include "cache/directory_layer.h"
 #include "stager/lower_chain.h"
+#include "stager/view.h"
 
 namespace strata {
 namespace {
@@ -23,10 +24,23 @@ Result<Member> OpenLayer(const Store& store, const SetItem& item) {
   return Member{item.id, std::move(path), std::move(manifest), std::move(*lease), true};
 }
 
+// The manifest of one without a key stands for its content of this moment. It is fenced off from segments,
+// which are kept.
 Result<Member> OpenDirectory(const Store& store, const SetItem& item) {
   STRATA_ASSIGN(DirectoryLayer layer, OpenDirectoryLayer(store, item));
-  const Digest id = layer.id == Digest{} ? layer.manifest.Id() : layer.id;
-  return Member{id, std::move(layer.path), std::move(layer.manifest), {}, layer.same_file_system};
+  const bool keyed = layer.id != LayerId{};
+  Digest id = keyed ? layer.id : layer.manifest.Id();
+  return Member{id, std::move(layer.path), std::move(layer.manifest), FileLock(),
+                keyed && layer.same_file_system};
+}
+
+Result<Member> OpenItem(const Store& store, const SetItem& item) {
+  if (!item.view.empty()) {
+    STRATA_ASSIGN(ViewLayer view, OpenView(store, item));
+    return Member{view.id, std::move(view.path), std::move(view.manifest), std::move(view.lease),
+                  true};
+  }
+  return item.directory.empty() ? OpenLayer(store, item) : OpenDirectory(store, item);
 }
 
 }  // namespace
@@ -54,8 +68,7 @@ Result<std::vector<Member>> OpenMembers(const Store& store, const DependencySet&
   std::vector<Member> members;
   members.reserve(set.items.size());  // manifests are pointed to
   for (const SetItem& item : set.items) {
-    STRATA_ASSIGN(Member member,
-                  item.directory.empty() ? OpenLayer(store, item) : OpenDirectory(store, item));
+    STRATA_ASSIGN(Member member, OpenItem(store, item));
     members.push_back(std::move(member));
   }
   return members;
