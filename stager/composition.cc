@@ -24,8 +24,8 @@ Result<Member> OpenLayer(const Store& store, const SetItem& item) {
   return Member{item.id, std::move(path), std::move(manifest), std::move(*lease), true};
 }
 
-// The manifest of one without a key stands for its content of this moment. It is fenced off from segments,
-// which are kept.
+// The manifest of one without a key stands for its content of this moment. It is fenced off from
+// segments, which are kept.
 Result<Member> OpenDirectory(const Store& store, const SetItem& item) {
   STRATA_ASSIGN(DirectoryLayer layer, OpenDirectoryLayer(store, item));
   const bool keyed = layer.id != LayerId{};

@@ -39,6 +39,19 @@ class LayerArgsTest : public StoreFixture {
     Must(WriteAll(fd.get(), content, name));
     return Path(name);
   }
+  DependencySet RootSet() {
+    DependencySet set;
+    set.items = {{base_, ""}, {tool_, "at=/opt"}};
+    set.integration = {"ldconfig"};
+    set.on_conflict = ConflictPolicy::kReplace;
+    return set;
+  }
+  RootKey Publish(const DependencySet& set) {
+    RootContent content;
+    content.lowers = {"layers/" + base_.Hex() + "/tree"};
+    content.base_count = content.layer_count = 1;
+    return Must(PublishRoot(store(), set.Encode(), content)).key;
+  }
   std::string Real(const std::string& path) { return std::filesystem::canonical(path); }
 
   LayerId base_;
@@ -60,6 +73,33 @@ TEST_F(LayerArgsTest, AViewStandsBehindARefWithColons) {
   EXPECT_EQ(Bad({"base:at=opt"}).message(), "base:at=opt: at=opt: not an absolute path");
   EXPECT_EQ(Bad({"bse:at=/opt"}).message(), "bse:at=/opt: no layer or ref named bse");
   EXPECT_EQ(Bad({"bse:at=/opt"}).hint(), "did you mean base?");
+}
+
+TEST_F(LayerArgsTest, ARootAloneIsThatVerySet) {
+  DependencySet set = RootSet();
+  Must(store().SetRef("ready", Publish(set)));
+  for (const std::string& name : {std::string("ready"), KeyOfSet(set.Encode()).Hex()}) {
+    EXPECT_EQ(Good({name}).Encode(), set.Encode());
+  }
+}
+
+TEST_F(LayerArgsTest, ARootAmongOthersStandsForItsLayersAndCommands) {
+  DependencySet set = RootSet();
+  Must(store().SetRef("ready", Publish(set)));
+  DependencySet among = Good({"gcc:12", "ready", "base"});
+  ASSERT_EQ(among.items.size(), 4U);
+  EXPECT_EQ(among.items[0], (SetItem{tool_, ""}));
+  EXPECT_EQ(among.items[1], set.items[0]);
+  EXPECT_EQ(among.items[2], set.items[1]);
+  EXPECT_EQ(among.items[3], (SetItem{base_, ""}));
+  EXPECT_EQ(among.integration, set.integration);
+  EXPECT_EQ(among.on_conflict, ConflictPolicy::kError);
+}
+
+TEST_F(LayerArgsTest, ARootHasNoViews) {
+  Must(store().SetRef("ready", Publish(RootSet())));
+  EXPECT_EQ(Bad({"ready:at=/x"}).message(),
+            "ready:at=/x: ready is a composed root, and only a layer has views");
 }
 
 TEST_F(LayerArgsTest, ADirectoryIsNamedByItsRealPathAndKey) {

@@ -68,8 +68,20 @@ Result<SetItem> ReadDirectory(const Store& store, std::string_view text, bool ha
   return MakeDirectoryItem(store, std::string(path), key);
 }
 
-// One LAYER, added to the set. `alone`: there is no other.
-Result<void> AddLayer(const Store& store, std::string_view text, DependencySet* set) {
+// The layers of a root, in place; its commands before the others'. One that is alone is the set.
+Result<void> AddRoot(const Store& store, const RootKey& key, bool alone, DependencySet* set) {
+  STRATA_ASSIGN(RootInfo root, ReadRoot(store, key));
+  if (alone) {
+    *set = std::move(root.set);
+    return {};
+  }
+  set->items.insert(set->items.end(), root.set.items.begin(), root.set.items.end());
+  set->integration.insert(set->integration.end(), root.set.integration.begin(),
+                          root.set.integration.end());
+  return {};
+}
+
+Result<void> AddLayer(const Store& store, std::string_view text, bool alone, DependencySet* set) {
   SetItem item;
   size_t view_at = FindView(text);
   if (view_at != std::string_view::npos) {
@@ -82,7 +94,12 @@ Result<void> AddLayer(const Store& store, std::string_view text, DependencySet* 
     STRATA_ASSIGN(item, ReadDirectory(store, text.substr(kDirectoryMark.size()), !view.empty()));
     item.view = std::move(view);
   } else {
-    STRATA_ASSIGN(item.id, store.Resolve(text));
+    STRATA_ASSIGN(Target target, store.ResolveTarget(text));
+    if (target.is_root()) {
+      if (view_at == std::string_view::npos) return AddRoot(store, target.root, alone, set);
+      return Fail(Errc::kInvalid, "{} is a composed root, and only a layer has views", text);
+    }
+    item.id = target.layer;
   }
   set->items.push_back(std::move(item));
   return {};
@@ -105,7 +122,7 @@ Result<DependencySet> ReadLayerArgs(const Store& store, const LayerArgs& args) {
   DependencySet set;
   set.items.reserve(words.size());
   for (const LayerWord& word : words) {
-    auto added = AddLayer(store, word.text, &set);
+    auto added = AddLayer(store, word.text, words.size() == 1, &set);
     if (added) continue;
     Error error = std::move(added).error();
     // A ref is named by its own errors.
