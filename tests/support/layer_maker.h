@@ -64,13 +64,32 @@ class LayerMaker {
     return builder_.At(nodes_.at(path));
   }
 
-  LayerMaker& Dir(const std::string& path, unsigned mode = 0755) {
+  LayerMaker& Dir(const std::string& path, unsigned mode = 0755, std::vector<Xattr> xattrs = {}) {
     if (!Has(path)) {
       Parents(path);
       MustSys(::mkdirat(tree(), path.c_str(), 0700), path);
       New(path, EntryType::kDirectory, mode);
     }
     builder_.At(nodes_[path]).mode = mode;
+    if (xattrs.empty()) return *this;
+    UniqueFd fd = Must(OpenAt(tree(), path, O_RDONLY | O_DIRECTORY));
+    SetXattrs(fd.get(), path, xattrs);
+    builder_.At(nodes_[path]).xattrs = std::move(xattrs);
+    return *this;
+  }
+  // A parent that had no entry of its own.
+  LayerMaker& Implicit(const std::string& path) {
+    Dir(path);
+    ManifestBuilder::Data& data = builder_.At(nodes_[path]);
+    data.flags |= kImplicit;
+    data.uid = data.gid = 0;
+    data.mtime_sec = kRootMtime;
+    data.mtime_nsec = 0;
+    return *this;
+  }
+  LayerMaker& OpaqueRoot() {
+    MustSys(::fsetxattr(tree(), "user.overlay.opaque", "y", 1, 0), "the root");
+    builder_.At(ManifestBuilder::kRoot).flags |= kOpaque;
     return *this;
   }
   LayerMaker& Opaque(const std::string& path) {
@@ -85,11 +104,7 @@ class LayerMaker {
     Parents(path);
     UniqueFd fd = Must(OpenAt(tree(), path, O_WRONLY | O_CREAT | O_EXCL, 0600));
     Must(WriteAll(fd.get(), content, path));
-    for (const Xattr& xattr : xattrs) {  // security.capability is in the manifest only
-      if (xattr.name.compare(0, 5, "user.") != 0) continue;
-      MustSys(::fsetxattr(fd.get(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0),
-              path);
-    }
+    SetXattrs(fd.get(), path, xattrs);
     MustSys(::fchmod(fd.get(), mode & 01777), path);
     Node node = New(path, EntryType::kFile, mode);
     ManifestBuilder::Data& data = builder_.At(node);
@@ -170,6 +185,12 @@ class LayerMaker {
     data.mtime_nsec = nsec_;
     nodes_[path] = node;
     return node;
+  }
+  static void SetXattrs(int fd, const std::string& path, const std::vector<Xattr>& xattrs) {
+    for (const Xattr& xattr : xattrs) {  // security.capability is in the manifest only
+      if (xattr.name.compare(0, 5, "user.") != 0) continue;
+      MustSys(::fsetxattr(fd, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0), path);
+    }
   }
   void Stamp(const std::string& path) {
     const ManifestBuilder::Data& data = At(path);
