@@ -49,10 +49,15 @@ Result<void> WriteAll(int fd, std::string_view data, std::string_view name) {
 }
 
 Result<void> ReplaceFile(int dir_fd, const std::string& path, std::string_view data,
-                         unsigned mode) {
+                         unsigned mode, FlushData flush) {
   std::string temporary = path + "#" + RandomName();
   STRATA_ASSIGN(UniqueFd fd, OpenAt(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL, mode));
   Result<void> written = WriteAll(fd.get(), data, temporary);
+  if (written && flush == FlushData::kYes) {
+    int rc = sys::WritePagesOut(fd.get());
+    // Not every file system can (ESPIPE, EINVAL, ENOSYS): then the reader has to see what is torn.
+    if (rc == -EIO || rc == -ENOSPC || rc == -EDQUOT) written = FailSys(-rc, "write", temporary);
+  }
   if (written) {
     int rc = sys::RenameAt2(dir_fd, temporary.c_str(), dir_fd, path.c_str());
     if (rc < 0) written = FailSys(-rc, "rename", path);

@@ -108,6 +108,16 @@ int Flock(int fd, int operation) noexcept {
   return static_cast<int>(Retrying([&] { return ::flock(fd, operation); }));
 }
 
+int SyncFs(int fd) noexcept {
+  return KernelInt([&] { return ::syncfs(fd); });
+}
+
+int WritePagesOut(int fd) noexcept {
+  constexpr unsigned kAll =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  return KernelInt([&] { return ::sync_file_range(fd, 0, 0, kAll); });
+}
+
 int FsetXattr(int fd, const char* name, const void* value, size_t size) noexcept {
   return KernelInt([&] { return ::fsetxattr(fd, name, value, size, 0); });
 }

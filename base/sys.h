@@ -58,6 +58,10 @@ int FstatAt(int dir_fd, const char* path, struct stat* out, int flags = AT_SYMLI
 int64_t ReadlinkAt(int dir_fd, const char* path, char* buffer, size_t size) noexcept;
 int64_t GetDents(int fd, void* buffer, size_t size) noexcept;  // struct dirent64 records
 int Flock(int fd, int operation) noexcept;  // retries EINTR
+// Of the file system that `fd` is on. Since Linux 5.8 it reports what could not be written before.
+int SyncFs(int fd) noexcept;
+// Writes the file's pages out and waits for them; no metadata, and no commit of a journal.
+int WritePagesOut(int fd) noexcept;
 int FsetXattr(int fd, const char* name, const void* value, size_t size) noexcept;
 int Dup3(int old_fd, int new_fd, int flags) noexcept;
 int CloseRange(unsigned first, unsigned last, unsigned flags) noexcept;  // Linux 5.9

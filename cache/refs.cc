@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/suggest.h"
 #include "base/sys.h"
+#include "cache/durable.h"
 #include "cache/roots.h"
 #include "cache/store.h"
 
@@ -107,11 +108,14 @@ Result<void> Store::SetRef(std::string_view name, const Target& target) const {
   std::optional<CachedRoot> root;
   if (target.is_root()) {
     STRATA_ASSIGN_WITH(root, OpenRoot(*this, target.root), fmt::format("set ref {}", name));
+    // Roots without the mark are dropped after a restart: a name is no use for one.
+    if (!IsMarked(*this, "roots/" + target.Hex())) STRATA_TRY(MarkDurable(*this));
   } else {
     STRATA_ASSIGN_WITH(layer, LeaseLayer(target.layer), fmt::format("set ref {}", name));
   }
   STRATA_TRY_WITH(ReplaceFile(root_.get(), RefPath(name),
-                              fmt::format("{} {}\n", target.KindName(), target.Hex())),
+                              fmt::format("{} {}\n", target.KindName(), target.Hex()), 0644,
+                              FlushData::kYes),
                   fmt::format("set ref {}", name));
   return {};
 }

@@ -9,6 +9,7 @@
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
+#include "cache/durable.h"
 #include "cache/roots.h"
 #include "cache/store.h"
 
@@ -101,7 +102,7 @@ Result<void> Store::RemoveLayer(const LayerId& id, const std::vector<std::string
   auto lock =
       FileLock::OnDirectory(root_.get(), path + "/tree", LockMode::kExclusive, LockWait::kFail);
   if (!lock) {
-    if (lock.error().sys_errno() == ENOENT) return Fail(Errc::kNotFound, "no layer {}", id.Hex());
+    if (lock.error().sys_errno() == ENOENT) return RemoveWithoutTree(id, names);
     if (lock.error().code() == Errc::kBusy) {
       return Fail(Errc::kBusy, "layer {:.12} is in use by a running stage", id.Hex());
     }
@@ -117,6 +118,20 @@ Result<void> Store::RemoveLayer(const LayerId& id, const std::vector<std::string
   STRATA_TRY(sys::Check(sys::RenameAt2(root_.get(), path.c_str(), root_.get(), trash.c_str()),
                         "rename", path));
   return RemoveTree(root_.get(), trash);
+}
+
+// One that was put aside, or that somebody has taken apart: no stage can be using it.
+Result<void> Store::RemoveWithoutTree(const LayerId& id,
+                                      const std::vector<std::string>& names) const {
+  struct stat st;
+  bool there = false;
+  for (const char* place : {"layers", "unverified", "damaged"}) {
+    there = there || sys::FstatAt(root_.get(), LayerPathIn(place, id).c_str(), &st) == 0;
+  }
+  if (!there) return Fail(Errc::kNotFound, "no layer {}", id.Hex());
+  for (const std::string& name : names) STRATA_TRY(RemoveRef(name));
+  STRATA_TRY(DropAside(*this, id));
+  return RemoveTree(root_.get(), LayerPathIn("layers", id));
 }
 
 Result<void> RemoveRootAndNames(const Store& store, const RootKey& key,

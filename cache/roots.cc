@@ -100,6 +100,7 @@ Result<void> LeaseAndRead(const Store& store, const RootKey& key, CachedRoot& ro
   if (!DecodeFile(bytes, root) || KeyOfSet(root.encoded_set) != key) {
     return Fail(Errc::kCorrupt, "cached root {:.12} is damaged", key.Hex());
   }
+  if (store.marked_only() && (st.st_mode & S_ISVTX) == 0) return FailSys(ENOENT, "find", path);
   Stamp(root.lease.fd(), st);
   return {};
 }

@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
+#include "cache/durable.h"
 
 namespace strata {
 namespace {
@@ -23,7 +24,13 @@ namespace {
 constexpr char kFormatLine[] = "strata store 1\n";
 
 std::string LayerPath(const LayerId& id) {
-  return "layers/" + id.Hex();
+  return LayerPathIn("layers", id);
+}
+
+// What the store refuses to take: reading it may still be of use.
+bool CannotWrite(int sys_errno) {
+  return sys_errno == EROFS || sys_errno == EACCES || sys_errno == EPERM || sys_errno == ENOSPC ||
+         sys_errno == EDQUOT;
 }
 
 Error NoStoreAccess(Error error, const std::string& path) {
@@ -57,6 +64,7 @@ Result<void> Initialise(int root_fd) {
     int rc = sys::MkdirAt(root_fd, name, 0700);
     if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", name);
   }
+  STRATA_TRY(SettleNew(root_fd));
   return ReplaceFile(root_fd, "format", kFormatLine, 0600);
 }
 
@@ -73,7 +81,8 @@ Result<bool> LooksEmpty(int root_fd) {
     }
     static constexpr std::string_view kOurs[] = {
         "layers", "refs", "roots", "pins",  "derived", "workspaces", "caches",
-        "stages", "tmp",  "trash", "mnt",   "config",  "format"};
+        "stages", "tmp",  "trash", "mnt",   "config",  "format", "boot",
+        "unverified", "damaged"};
     if (std::find(std::begin(kOurs), std::end(kOurs), name) == std::end(kOurs)) empty = false;
   }
   ::closedir(dir);
@@ -107,8 +116,13 @@ Result<Store> Store::Open(const std::string& path) {
             .Hint("export STRATA_STORE=DIR, with a directory of your own"));
   }
   char line[64];
-  int format = sys::OpenAt(root->get(), "format", O_RDONLY);
-  if (format == -ENOENT) {
+  UniqueFd format(sys::OpenAt(root->get(), "format", O_RDONLY));
+  if (!format.valid() && format.get() != -ENOENT) {
+    return Unexpected(NoStoreAccess(Error::Sys(-format.get(), "open", "format"), path));
+  }
+  int64_t size = format.valid() ? sys::Read(format.get(), line, sizeof line) : 0;
+  std::string_view found(line, size > 0 ? static_cast<size_t>(size) : 0);
+  if (found.empty()) {  // none; or the machine went down just after it was written
     STRATA_ASSIGN_WITH(bool empty, LooksEmpty(root->get()), fmt::format("open store {}", path));
     if (!empty) {
       return Unexpected(Error(Errc::kInvalid,
@@ -119,12 +133,6 @@ Result<Store> Store::Open(const std::string& path) {
     if (!made) return Unexpected(NoStoreAccess(std::move(made).error(), path));
     return Store(path, std::move(*root));
   }
-  if (format < 0) {
-    return Unexpected(NoStoreAccess(Error::Sys(-format, "open", "format"), path));
-  }
-  UniqueFd fd(format);
-  int64_t size = sys::Read(fd.get(), line, sizeof line);
-  std::string_view found(line, size > 0 ? static_cast<size_t>(size) : 0);
   if (found != kFormatLine) {
     while (!found.empty() && found.back() == '\n') found.remove_suffix(1);
     return Unexpected(
@@ -133,7 +141,18 @@ Result<Store> Store::Open(const std::string& path) {
                           path, found))
             .Hint("use the strata that made it, or another store: export STRATA_STORE=DIR"));
   }
-  return Store(path, std::move(*root));
+  Store store(path, std::move(*root));
+  STRATA_TRY_WITH(store.Settle(), fmt::format("open store {}", path));
+  return store;
+}
+
+Result<void> Store::Settle() {
+  STRATA_ASSIGN(bool settled, IsSettled(root_.get()));
+  if (settled) return {};
+  auto done = SettleAfterBoot(*this);
+  if (done || !CannotWrite(done.error().sys_errno())) return done;
+  marked_only_ = true;
+  return {};
 }
 
 Result<UniqueFd> Store::OpenDir(const std::string& name) const {
@@ -148,6 +167,10 @@ Result<UniqueFd> Store::OpenDir(const std::string& name) const {
 Result<bool> Store::HasLayer(const LayerId& id) const {
   struct stat st;
   int rc = sys::FstatAt(root_.get(), LayerPath(id).c_str(), &st);
+  if (rc == -ENOENT) {
+    STRATA_TRY(RecoverLayer(*this, id));
+    rc = sys::FstatAt(root_.get(), LayerPath(id).c_str(), &st);
+  }
   if (rc == -ENOENT) return false;
   if (rc < 0) return FailSys(-rc, "stat", LayerPath(id));
   return true;
@@ -155,36 +178,72 @@ Result<bool> Store::HasLayer(const LayerId& id) const {
 
 Result<Manifest> Store::OpenManifest(const LayerId& id) const {
   auto manifest = Manifest::Open(root_.get(), LayerPath(id) + "/manifest");
+  bool trusted = !marked_only_ || IsMarked(*this, LayerPath(id));
   if (!manifest && manifest.error().sys_errno() == ENOENT) {
-    return Fail(Errc::kNotFound, "no layer {}", id.Hex());
+    // For showing what is in a layer its manifest is enough, and that is checked in no time.
+    manifest = Manifest::Open(root_.get(), LayerPathIn("unverified", id) + "/manifest");
+    trusted = false;
   }
-  return manifest;
+  if (manifest && (trusted || manifest->Id() == id)) return manifest;
+  if (manifest || manifest.error().sys_errno() == ENOENT) {
+    STRATA_TRY(RecoverLayer(*this, id));  // it says what is wrong
+    return Unexpected(NoLayer(*this, id));
+  }
+  if (manifest.error().code() != Errc::kCorrupt) return manifest;
+  return Unexpected(std::move(manifest)
+                        .error()
+                        .Wrap(fmt::format("layer {:.12} is damaged", id.Hex()))
+                        .Hint(fmt::format("`strata fsck {:.12}` says what; with --repair it is put "
+                                          "aside, and can be imported again",
+                                          id.Hex())));
 }
 
 Result<LayerLease> Store::LeaseLayer(const LayerId& id) const {
-  auto lock = FileLock::OnDirectory(root_.get(), LayerPath(id) + "/tree", LockMode::kShared,
-                                    LockWait::kBlock);
-  if (!lock) {
-    if (lock.error().sys_errno() == ENOENT) {
-      return Fail(Errc::kNotFound, "no layer {}", id.Hex());
-    }
-    return Unexpected(std::move(lock).error());
+  if (marked_only_ && HasUnmarked(id)) {
+    return Unexpected(
+        Error(Errc::kCorrupt,
+              fmt::format("layer {:.12} may be torn: the machine was restarted before it was on the "
+                          "disk for sure, and the store cannot be written to",
+                          id.Hex()))
+            .Hint("make the store writable once: then it is verified when it is used"));
   }
-  return LayerLease(std::move(*lock));
+  auto take = [&] {
+    return FileLock::OnDirectory(root_.get(), LayerPath(id) + "/tree", LockMode::kShared,
+                                 LockWait::kBlock);
+  };
+  auto lock = take();
+  if (!lock && lock.error().sys_errno() == ENOENT) {
+    STRATA_TRY(RecoverLayer(*this, id));
+    lock = take();
+  }
+  if (lock) return LayerLease(std::move(*lock));
+  if (lock.error().sys_errno() == ENOENT) return Unexpected(NoLayer(*this, id));
+  return Unexpected(std::move(lock).error());
 }
 
 Result<std::vector<LayerId>> Store::ListLayers() const {
   std::vector<LayerId> ids;
-  STRATA_ASSIGN(UniqueFd fd, OpenDir("layers"));
-  DIR* dir = ::fdopendir(fd.get());
-  if (dir == nullptr) return FailSys(errno, "fdopendir", "layers");
-  static_cast<void>(fd.release());
-  while (const dirent* entry = ::readdir(dir)) {
-    if (auto id = Digest::FromHex(entry->d_name)) ids.push_back(*id);
+  for (const char* place : {"layers", "unverified"}) {
+    int fd = sys::OpenAt(root_.get(), place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (fd == -ENOENT) continue;
+    STRATA_ASSIGN(UniqueFd owner, sys::CheckFd(fd, "open", place));
+    DIR* dir = ::fdopendir(owner.get());
+    if (dir == nullptr) return FailSys(errno, "fdopendir", place);
+    static_cast<void>(owner.release());
+    while (const dirent* entry = ::readdir(dir)) {
+      if (auto id = Digest::FromHex(entry->d_name)) ids.push_back(*id);
+    }
+    ::closedir(dir);
   }
-  ::closedir(dir);
   std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   return ids;
+}
+
+bool Store::HasUnmarked(const LayerId& id) const {
+  struct stat st;
+  return sys::FstatAt(root_.get(), LayerPath(id).c_str(), &st) == 0 &&
+         !IsMarked(*this, LayerPath(id));
 }
 
 Result<PendingLayer> Store::NewLayer(bool with_tree) const {
@@ -210,18 +269,26 @@ Result<PendingLayer> Store::NewLayer(bool with_tree) const {
 Result<PublishedLayer> Store::Publish(PendingLayer pending,
                                       const std::vector<uint8_t>& manifest) const {
   LayerId id = Sha256::Of(manifest.data(), manifest.size());
-  for (;;) {
-    auto lease = LeaseLayer(id);
+  const std::string path = LayerPath(id);
+  for (int attempt = 0;; ++attempt) {
+    auto lease =
+        FileLock::OnDirectory(root_.get(), path + "/tree", LockMode::kShared, LockWait::kBlock);
     if (lease) {
       // For the collector it is as good as new, although its directory is as old as it is.
-      static_cast<void>(::utimensat(root_.get(), (LayerPath(id) + "/manifest").c_str(), nullptr, 0));
-      return PublishedLayer{id, true, std::move(*lease)};
+      static_cast<void>(::utimensat(root_.get(), (path + "/manifest").c_str(), nullptr, 0));
+      return PublishedLayer{id, true, LayerLease(std::move(*lease))};
     }
-    if (lease.error().code() != Errc::kNotFound) return Unexpected(std::move(lease).error());
+    if (lease.error().sys_errno() != ENOENT) return Unexpected(std::move(lease).error());
+    if (attempt > 3) {  // it is there and has no tree: what is left of it is in the way
+      static_cast<void>(sys::RenameAt2(root_.get(), path.c_str(), root_.get(),
+                                       ("trash/" + RandomName()).c_str()));
+    }
     FileLock lock;
-    STRATA_ASSIGN_WITH(bool published, PublishAs(pending, manifest, LayerPath(id), lock),
+    STRATA_ASSIGN_WITH(bool published, PublishAs(pending, manifest, path, lock),
                        fmt::format("publish layer {:.12}", id.Hex()));
-    if (published) return PublishedLayer{id, false, LayerLease(std::move(lock))};
+    if (!published) continue;
+    STRATA_TRY(DropAside(*this, id));  // this one is whole
+    return PublishedLayer{id, false, LayerLease(std::move(lock))};
   }
 }
 
@@ -268,7 +335,8 @@ Result<void> Store::CleanLeftovers() const {
       // In trash/ nobody holds a lock; elsewhere the owner does, from just after the mkdir on.
       struct stat st;
       if (sys::FstatAt(fd.get(), name.c_str(), &st) < 0) continue;
-      if ((st.st_mode & 07777) == 01700) continue;  // a clean scratch, waiting for the next run
+      // A clean scratch, waiting for the next run. (In trash/ that mode is a layer's mark.)
+      if ((st.st_mode & 07777) == 01700 && std::string_view(place) == "stages") continue;
       if (::time(nullptr) - st.st_mtime < 2 && std::string_view(place) != "trash") continue;
       auto lock = FileLock::OnDirectory(fd.get(), name, LockMode::kExclusive, LockWait::kFail);
       // Only a lock that was had says that nobody has it: not one that failed for want of

@@ -86,6 +86,9 @@ class Store {
 
   const std::string& path() const { return path_; }
   int fd() const { return root_.get(); }
+  // The machine was restarted since the store was last written to, and now it cannot be: only what
+  // is marked as durable may be used (durable.h).
+  bool marked_only() const { return marked_only_; }
   // Subdirectories by name ("layers", "refs", "tmp", ...; see format.md), opened at first use by the
   // caller; made when missing.
   Result<UniqueFd> OpenDir(const std::string& name) const;
@@ -139,6 +142,10 @@ class Store {
   Result<void> CleanLeftovers() const;
 
  private:
+  // Sees to what a power loss may have torn since it was last open (durable.h).
+  Result<void> Settle();
+  bool HasUnmarked(const LayerId& id) const;
+  Result<void> RemoveWithoutTree(const LayerId& id, const std::vector<std::string>& names) const;
   // False where there is one. `lease`: on the tree, from before it is visible.
   Result<bool> PublishAs(PendingLayer& pending, const std::vector<uint8_t>& manifest,
                          const std::string& path, FileLock& lease) const;
@@ -146,6 +153,7 @@ class Store {
 
   std::string path_;
   UniqueFd root_;
+  bool marked_only_ = false;
 };
 
 }  // namespace strata

@@ -15,6 +15,7 @@
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/progress.h"
+#include "tools/strata/user_namespace.h"
 
 namespace strata {
 namespace {
@@ -80,25 +81,6 @@ class OutputFile {
   std::string name_;
   std::string temporary_;
 };
-
-Result<void> WriteProcFile(const char* path, const std::string& text) {
-  STRATA_ASSIGN(UniqueFd fd, OpenAt(AT_FDCWD, path, O_WRONLY));
-  return WriteAll(fd.get(), text, path);
-}
-
-// An ordinary user owns every file of the store, but may not read one of mode 0000. In a user
-// namespace of its own the process may.
-Result<void> EnterUserNamespace() {
-  uid_t uid = ::geteuid();
-  gid_t gid = ::getegid();
-  if (::unshare(CLONE_NEWUSER) != 0) {
-    return Unexpected(Error::Sys(errno, "unshare", "user namespace")
-                          .Hint("`strata doctor` says why there are no user namespaces"));
-  }
-  STRATA_TRY(WriteProcFile("/proc/self/setgroups", "deny"));
-  STRATA_TRY(WriteProcFile("/proc/self/uid_map", fmt::format("0 {} 1", uid)));
-  return WriteProcFile("/proc/self/gid_map", fmt::format("0 {} 1", gid));
-}
 
 Result<int> Export(Context& context, const ParsedArgs& args) {
   ExportOptions options;

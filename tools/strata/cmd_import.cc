@@ -3,6 +3,7 @@
 // strata import: a directory or an archive becomes a layer.
 #include "cache/import.h"
 
+#include "cache/durable.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/progress.h"
@@ -54,6 +55,7 @@ Result<int> RunImport(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   // Housekeeping: what it cannot remove is no reason not to import.
   static_cast<void>(store->CleanLeftovers());
+  MarkDurableIfCheap(*store);
 
   std::string source = args.operands[0];
   Progress progress;

@@ -6,9 +6,9 @@ namespace {
 
 // In the order of `strata help`.
 constexpr const CommandSpec* kCommands[] = {
-    &kImportCommand, &kRunCommand,   &kShellCommand,  &kListCommand,   &kShowCommand,
-    &kFilesCommand,  &kDiffCommand,  &kTagCommand,    &kUntagCommand,  &kRmCommand,
-    &kPinCommand,    &kUnpinCommand, &kExportCommand, &kDoctorCommand,
+    &kImportCommand, &kRunCommand,   &kShellCommand,  &kListCommand,  &kShowCommand,
+    &kFilesCommand,  &kDiffCommand,  &kTagCommand,    &kUntagCommand, &kRmCommand,
+    &kPinCommand,    &kUnpinCommand, &kExportCommand, &kFsckCommand,  &kDoctorCommand,
 };
 
 }  // namespace

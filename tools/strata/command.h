@@ -48,6 +48,7 @@ extern const CommandSpec kRmCommand;
 extern const CommandSpec kPinCommand;
 extern const CommandSpec kUnpinCommand;
 extern const CommandSpec kExportCommand;
+extern const CommandSpec kFsckCommand;
 extern const CommandSpec kDoctorCommand;
 
 }  // namespace strata

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/strata/layer_info.h"
 
+#include <cerrno>
+
 #include "base/sys.h"
+#include "cache/durable.h"
 
 namespace strata {
 
@@ -17,8 +20,11 @@ Result<LayerInfo> ReadLayerInfo(const Store& store, const LayerId& id, const Nam
   info.integration_commands = manifest.integration_commands();
   // A layer's directory never changes once it is published.
   struct stat st;
-  std::string path = "layers/" + id.Hex();
-  STRATA_TRY(sys::Check(sys::FstatAt(store.fd(), path.c_str(), &st), "stat", path));
+  std::string path = LayerPathIn("layers", id);
+  int rc = sys::FstatAt(store.fd(), path.c_str(), &st);
+  if (rc == -ENOENT) rc = sys::FstatAt(store.fd(), LayerPathIn("unverified", id).c_str(), &st);
+  if (rc == -ENOENT) return Fail(Errc::kNotFound, "no layer {}", id.Hex());
+  STRATA_TRY(sys::Check(rc, "stat", path));
   info.created = st.st_mtime;
   return info;
 }
