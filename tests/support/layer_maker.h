@@ -87,11 +87,6 @@ class LayerMaker {
     data.mtime_nsec = 0;
     return *this;
   }
-  LayerMaker& OpaqueRoot() {
-    MustSys(::fsetxattr(tree(), "user.overlay.opaque", "y", 1, 0), "the root");
-    builder_.At(ManifestBuilder::kRoot).flags |= kOpaque;
-    return *this;
-  }
   LayerMaker& Opaque(const std::string& path) {
     Dir(path);
     UniqueFd fd = Must(OpenAt(tree(), path, O_RDONLY | O_DIRECTORY));
