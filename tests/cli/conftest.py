@@ -36,8 +36,8 @@ FAILED = pytest.StashKey[bool]()
 TRANSIENT = ("stages", "tmp", "trash")
 
 
-# It mounts disks: an ordinary user has test_new_boot.py.
-collect_ignore = ["test_power_loss.py"] if os.geteuid() != 0 else []
+# They mount disks: an ordinary user has test_new_boot.py and test_faults.py.
+collect_ignore = ["test_full_disk.py", "test_power_loss.py"] if os.geteuid() != 0 else []
 
 
 # --- skips -------------------------------------------------------------------------------------------
