@@ -10,7 +10,9 @@
 #include <tuple>
 
 #include "base/file_lock.h"
+#include "base/path.h"
 #include "base/sys.h"
+#include "stager/stage_record.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/layer_info.h"
@@ -128,6 +130,7 @@ Result<int> ListRoots(Context& context, const Store& store) {
 struct Stage {
   std::string name;
   int64_t started = 0;
+  std::optional<StageRecord> left;  // in place, at its directory
 };
 
 // A stage's directory is locked by its sandbox for as long as that lives.
@@ -148,9 +151,14 @@ Result<std::vector<Stage>> LiveStages(const Store& store) {
       auto lock = FileLock::OnDirectory(fd.get(), name, LockMode::kShared, LockWait::kFail);
       live = !lock && lock.error().code() == Errc::kBusy;
     }
-    if (live) stages.push_back({std::move(name), st.st_mtime});
+    if (live) stages.push_back({std::move(name), st.st_mtime, std::nullopt});
   }
   ::closedir(dir);
+  STRATA_ASSIGN(std::vector<ListedStage> listed, ListStageRecords(store));
+  for (ListedStage& stage : listed) {
+    if (stage.state == StageState::kStale) continue;
+    stages.push_back({stage.record.id, stage.record.started, std::move(stage.record)});
+  }
   std::sort(stages.begin(), stages.end(), [](const Stage& a, const Stage& b) {
     return std::tuple(a.started, a.name) < std::tuple(b.started, b.name);
   });
@@ -162,14 +170,24 @@ Result<int> ListStages(Context& context, const Store& store) {
   if (context.json) {
     Json json = Json::array();
     for (const Stage& stage : stages) {
-      json.push_back({{"name", stage.name}, {"started", stage.started}});
+      Json entry = {{"name", stage.name}, {"started", stage.started}};
+      if (stage.left) {
+        entry["directory"] = stage.left->directory;
+        entry["method"] = StageMethodName(stage.left->method);
+        entry["root"] = stage.left->root.Hex();
+      }
+      json.push_back(std::move(entry));
     }
     PrintJson(context.out, json);
     return 0;
   }
   if (stages.empty()) return 0;
-  std::vector<Row> rows = {{"STAGE", "STARTED"}};
-  for (const Stage& stage : stages) rows.push_back({stage.name, FormatTime(stage.started)});
+  std::vector<Row> rows = {{"STAGE", "STARTED", "METHOD", "DIRECTORY"}};
+  for (const Stage& stage : stages) {
+    std::string method = stage.left ? std::string(StageMethodName(stage.left->method)) : "-";
+    std::string directory = stage.left ? QuotePath(stage.left->directory) : "-";
+    rows.push_back({stage.name, FormatTime(stage.started), method, directory});
+  }
   PrintTable(context.out, rows, "");
   return 0;
 }

@@ -38,6 +38,8 @@ const CommandSpec* FindCommand(std::string_view name);  // null where there is n
 extern const CommandSpec kImportCommand;
 extern const CommandSpec kRunCommand;
 extern const CommandSpec kShellCommand;
+extern const CommandSpec kStageCommand;
+extern const CommandSpec kUnstageCommand;
 extern const CommandSpec kListCommand;
 extern const CommandSpec kShowCommand;
 extern const CommandSpec kFilesCommand;

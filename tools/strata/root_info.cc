@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "stager/stage_record.h"
+
 namespace strata {
 
 Result<Names> Names::Read(const Store& store) {
@@ -55,7 +57,7 @@ std::string_view PolicyName(ConflictPolicy policy) {
 }
 
 HeldRoots RootsOfStages() {
-  return {};
+  return RootsHeldByStages;
 }
 
 }  // namespace strata
