@@ -4,12 +4,12 @@
 // promises not to change it while it is staged; with a key, that its content is the same for ever
 // under that key.
 //
-// It is read as an import reads a directory, but nothing is copied and no file is opened, so what
-// an import would leave out or mend is refused instead: whiteout nodes and `*.overlay.*`
-// attributes, device nodes, sockets, mount points below it, entries whose user or group is not the
-// caller's (a sandbox maps one of each, and no other could be written to). Owners are 0:0 in the
-// manifest. Setuid bits, ACLs and attributes that a layer does not keep stay where they are on
-// disk, and show where it is mounted as it is.
+// It is read as an import reads a directory, but nothing is copied and no file is opened, so what an
+// import would leave out or mend is refused instead: whiteout nodes and `*.overlay.*` attributes,
+// device nodes, sockets, setuid and setgid files (no tree on disk has them, see format.md), mount
+// points below it, entries whose user or group is not the caller's (a sandbox maps one of each, and no
+// other could be written to). Owners are 0:0 in the manifest. ACLs and attributes that a layer does
+// not keep stay where they are, and show where the directory is mounted as it is.
 //
 // Contents are not read: a file's digest in the manifest is a mark of the file itself (device,
 // inode, time of birth), so that only hard links of one file count as the same. That is what costs

@@ -249,6 +249,11 @@ Result<void> DirectoryScan::CheckEntry(const std::string& path, const struct sta
   if (special != nullptr) {
     return Fail(Errc::kHostile, "{}: {}, which no layer can have", QuotePath(path), special);
   }
+  if (S_ISREG(st.stx_mode) && (st.stx_mode & (S_ISUID | S_ISGID)) != 0) {
+    return Unexpected(
+        Error(Errc::kInvalid, fmt::format("{}: a setuid or setgid file", QuotePath(path)))
+            .Hint("import the directory: a layer records the bit, and has it nowhere on disk"));
+  }
   if (st.stx_uid != uid_ || st.stx_gid != gid_) {
     return Unexpected(
         Error(Errc::kInvalid,

@@ -138,6 +138,15 @@ TEST_F(DirectoryLayerTest, WhiteoutNodesAndSocketsAreRefused) {
   EXPECT_NE(Refused().message().find("s: a socket, which no layer can have"), std::string::npos);
 }
 
+TEST_F(DirectoryLayerTest, SetuidFilesAreRefused) {
+  File("su", "x");
+  ASSERT_EQ(::chmod(At("su").c_str(), 04755), 0);
+  EXPECT_NE(Refused().message().find("su: a setuid or setgid file"), std::string::npos);
+  ASSERT_EQ(::chmod(At("su").c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(directory_.c_str(), 02755), 0);  // what many a shared directory has
+  EXPECT_TRUE(Open());
+}
+
 // Root can make files of others, and nobody else can make what they cannot read.
 TEST_F(DirectoryLayerTest, WhatBelongsToOthersOrCannotBeListedIsRefused) {
   File("dir/file", "x");
