@@ -14,12 +14,12 @@ namespace {
 Result<Member> OpenLayer(const Store& store, const SetItem& item) {
   std::string path = "layers/" + item.id.Hex() + "/tree";
   auto lease = LeaseTree(store, path);
-  if (!lease) {
-    if (lease.error().sys_errno() == ENOENT) {
-      return Fail(Errc::kNotFound, "no layer {}", item.id.Hex());
-    }
-    return Unexpected(std::move(lease).error());
+  if (store.marked_only() || (!lease && lease.error().sys_errno() == ENOENT)) {
+    // It may have to be verified first, or must not be used; or the error says where it is.
+    STRATA_ASSIGN(LayerLease verified, store.LeaseLayer(item.id));
+    lease = LeaseTree(store, path);
   }
+  if (!lease) return Unexpected(std::move(lease).error());
   STRATA_ASSIGN(Manifest manifest, OpenTreeManifest(store, path));
   return Member{item.id, std::move(path), std::move(manifest), std::move(*lease), true};
 }
