@@ -12,7 +12,7 @@
 namespace strata {
 namespace {
 
-enum ImportOption { kName, kFormat, kMtime, kOwner };
+enum ImportOption { kName, kFormat, kMtime, kOwner, kIntegrate };
 constexpr OptionSpec kFormatSpec = Value(
     kFormat, "format", 0, "auto|dir|tar|oci",
     "what SOURCE is; `auto` tells a directory from an archive by looking, and never guesses `oci`");
@@ -25,6 +25,10 @@ constexpr OptionSpec kImportOptions[] = {
     Value(kMtime, "mtime", 0, "keep|EPOCH",
           "keep modification times (the default), or set them all to EPOCH, in seconds since 1970"),
     kOwnerSpec,
+    Value(kIntegrate, "integrate", 0, "CMD",
+          "a command that runs once in every root that has this layer, before it is used: ldconfig; "
+          "part of the layer's id")
+        .Repeatable(),
     kQuietOption,
     kJsonOption,
 };
@@ -46,6 +50,11 @@ Result<ImportOptions> ReadOptions(const ParsedArgs& args) {
   const char* mtime = args.Get(kMtime);
   if (mtime != nullptr && std::string_view(mtime) != "keep") {
     STRATA_ASSIGN_WITH(options.mtime, ParseEpoch(mtime), "--mtime");
+  }
+  for (const ParsedOption& option : args.options) {
+    if (option.spec->id != kIntegrate) continue;
+    if (*option.value == '\0') return Fail(Errc::kInvalid, "--integrate: an empty command");
+    options.integration_commands.emplace_back(option.value);
   }
   return options;
 }
