@@ -42,6 +42,7 @@ struct ChildPlan {
   char* const* envp;
   const char* working_directory;
   const char* hostname;
+  int stdio[3];
   char uid_map[64];
   char gid_map[64];
   bool host_is_root;  // the sandbox's uid 0 is the host's: protect /proc

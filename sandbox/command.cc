@@ -33,6 +33,18 @@ int BringUpLoopback(ChildFailure* failure) noexcept {
   return rc;
 }
 
+int ReplaceStandardStreams(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (plan.stdio[fd] == fd) continue;
+    int rc = sys::Dup3(plan.stdio[fd], fd, 0);
+    if (rc < 0) {
+      failure->Set(-rc, "dup3", "a standard stream");
+      return rc;
+    }
+  }
+  return 0;
+}
+
 int SetUpNetwork(const ChildPlan& plan, ChildFailure* failure) noexcept {
   if (plan.private_network) {
     int rc = sys::Unshare(CLONE_NEWNET);
@@ -143,6 +155,7 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   sys::Write(ready_fd, &byte, 1);
 
   // All this needs no root yet, so it overlaps with what pid 1 does.
+  require(ReplaceStandardStreams(plan, &record.failure));
   require(SetLimits(plan, &record.failure));
   require(DropPrivileges(plan, &record.failure));
   ResetSignals();

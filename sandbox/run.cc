@@ -86,9 +86,10 @@ struct StreamModes {
   mode_t mode[3] = {};
 };
 
-Result<StreamModes> CheckStandardStreams() {
+Result<StreamModes> CheckStandardStreams(const std::array<int, 3>& streams) {
   StreamModes found;
-  for (int fd = 0; fd <= 2; ++fd) {
+  for (size_t i = 0; i < streams.size(); ++i) {
+    const int fd = streams[i];
     struct stat st;
     int flags = ::fcntl(fd, F_GETFL);
     if (flags < 0 || ::fstat(fd, &st) != 0) continue;  // closed, and stays so
@@ -97,18 +98,19 @@ Result<StreamModes> CheckStandardStreams() {
       return Fail(Errc::kInvalid, "descriptor {} is {}: it would lead out of the sandbox", fd,
                   S_ISDIR(st.st_mode) ? "a directory" : "an O_PATH descriptor");
     }
-    if (S_ISREG(st.st_mode)) found.mode[fd] = st.st_mode;
+    if (S_ISREG(st.st_mode)) found.mode[i] = st.st_mode;
   }
   return found;
 }
 
 // What the command wrote to a log is its own business, but not that the log becomes a setuid
 // program.
-void RestoreStandardStreams(const StreamModes& before) {
-  for (int fd = 0; fd <= 2; ++fd) {
+void RestoreStandardStreams(const std::array<int, 3>& streams, const StreamModes& before) {
+  for (size_t i = 0; i < streams.size(); ++i) {
     struct stat st;
-    if (before.mode[fd] == 0 || ::fstat(fd, &st) != 0 || st.st_mode == before.mode[fd]) continue;
-    static_cast<void>(::fchmod(fd, before.mode[fd] & 07777) == 0);
+    const mode_t mode = before.mode[i];
+    if (mode == 0 || ::fstat(streams[i], &st) != 0 || st.st_mode == mode) continue;
+    static_cast<void>(::fchmod(streams[i], mode & 07777) == 0);
   }
 }
 
@@ -168,6 +170,7 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
   plan.envp = storage->envp.data();
   plan.working_directory = spec.directory.c_str();
   plan.hostname = spec.hostname.c_str();
+  std::copy(spec.stdio.begin(), spec.stdio.end(), plan.stdio);
   std::snprintf(plan.uid_map, sizeof plan.uid_map, "%u %u 1\n", spec.uid, ::geteuid());
   std::snprintf(plan.gid_map, sizeof plan.gid_map, "%u %u 1\n", spec.gid, ::getegid());
   plan.host_is_root = ::geteuid() == 0;
@@ -260,6 +263,18 @@ uint64_t DefaultCapabilities() {
   return mask;
 }
 
+std::vector<std::string> DefaultEnvironment(uid_t uid, std::string_view terminal) {
+  return {
+      std::string("HOME=") + (uid == 0 ? "/root" : "/tmp"),
+      "LANG=C.UTF-8",
+      std::string("LOGNAME=") + (uid == 0 ? "root" : "user"),
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      "SHELL=/bin/sh",
+      "TERM=" + std::string(terminal.empty() ? "dumb" : terminal),
+      std::string("USER=") + (uid == 0 ? "root" : "user"),
+  };
+}
+
 int SandboxResult::ShellCode() const {
   switch (outcome) {
     case Outcome::kTimedOut:
@@ -275,7 +290,7 @@ int SandboxResult::ShellCode() const {
 }
 
 Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
-  STRATA_ASSIGN(StreamModes streams, CheckStandardStreams());
+  STRATA_ASSIGN(StreamModes streams, CheckStandardStreams(spec.stdio));
   STRATA_ASSIGN(Pipe status, MakePipe());
   STRATA_ASSIGN(Pipe lifeline, MakePipe());
   PlanStorage storage;
@@ -312,7 +327,7 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
   STRATA_ASSIGN(bool timed_out, WaitForEnd(spec, pid1));
   SandboxResult result;
   STRATA_ASSIGN(ExitStatus pid1_status, pid1.Wait(&result.usage));
-  RestoreStandardStreams(streams);
+  RestoreStandardStreams(spec.stdio, streams);
   ChildRecord record;
   if (sys::Read(status.read.get(), &record, sizeof record) != sizeof record) {
     // pid 1 was killed: by the timeout, by hand, or by the kernel's out-of-memory killer.

@@ -24,6 +24,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/process.h"
@@ -74,6 +75,8 @@ struct SandboxSpec {
   std::optional<SeccompFilter> seccomp;  // none: no filter
   bool seccomp_is_foreign = false;       // a filter of the user's, which may deny what BuildFilter's do not
   uint64_t capabilities = 0;             // the most that the command can have: a mask of 1 << CAP_*
+  // What becomes its standard input, output and error: itself, or a descriptor above 2. Not owned.
+  std::array<int, 3> stdio = {0, 1, 2};
   bool own_session = true;               // false: it shares the caller's terminal and session
   std::optional<rlimit> open_files;      // RLIMIT_NOFILE of the command; else the caller's
   int64_t timeout_ms = 0;                // 0: none. Then TERM to everything, and KILL:
@@ -131,5 +134,7 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec);
 
 // The capabilities of design section 6, as a mask.
 uint64_t DefaultCapabilities();
+// The variables that a command finds unless the caller wants others; `terminal` becomes TERM.
+std::vector<std::string> DefaultEnvironment(uid_t uid, std::string_view terminal);
 
 }  // namespace strata

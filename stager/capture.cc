@@ -16,9 +16,14 @@ Result<CaptureResult> Capture(const Store& store, PendingLayer pending, CaptureS
   session.Decide();
   STRATA_TRY_WITH(session.Apply(), "capture");
   STRATA_ASSIGN_WITH(std::vector<uint8_t> manifest, session.builder().Finish(), "capture");
+  CaptureResult result = session.TakeResult();
+  if (!options.derived.empty()) {
+    if (result.entries == 0) return result;
+    STRATA_TRY_WITH(store.PublishDerived(std::move(pending), manifest, options.derived), "capture");
+    return result;
+  }
   STRATA_ASSIGN_WITH(PublishedLayer published, store.Publish(std::move(pending), manifest),
                      "capture");
-  CaptureResult result = session.TakeResult();
   result.id = published.id;
   result.existed = published.existed;
   result.lease = std::move(published.lease);

@@ -29,14 +29,16 @@ struct CaptureOptions {
   uint32_t uid = 0;              // owner of entries that are new (ids as seen in the sandbox)
   uint32_t gid = 0;
   std::vector<std::string> leave_out;  // clean paths ("work/out"): mount points, never captured
+  // Publish it as derived/<derived> instead of as a layer, and only if there is anything in it.
+  std::string derived;
   unsigned jobs = 0;                   // 0: as many as there are processors
   Progress* progress = nullptr;
 };
 
 struct CaptureResult {
-  LayerId id;
-  bool existed = false;
-  LayerLease lease;      // until it has a name
+  LayerId id;            // of a layer
+  bool existed = false;  // the same
+  LayerLease lease;      // the same; until it has a name
   uint64_t entries = 0;  // of the layer, the root not counted
   uint64_t content_bytes = 0;
   uint64_t dropped = 0;  // unchanged copy-ups, whiteouts that hide nothing, sockets, ...

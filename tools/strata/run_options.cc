@@ -126,20 +126,6 @@ Result<uint64_t> ParseCapability(std::string_view text) {
   return uint64_t{1} << value;
 }
 
-// The variables that every command finds, unless --clear-env or --env say otherwise.
-std::vector<std::string> DefaultEnvironment(uint32_t uid) {
-  const char* term = std::getenv("TERM");
-  return {
-      std::string("HOME=") + (uid == 0 ? "/root" : "/tmp"),
-      "LANG=C.UTF-8",
-      std::string("LOGNAME=") + (uid == 0 ? "root" : "user"),
-      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-      "SHELL=/bin/sh",
-      std::string("TERM=") + (term != nullptr && *term != '\0' ? term : "dumb"),
-      std::string("USER=") + (uid == 0 ? "root" : "user"),
-  };
-}
-
 void SetVariable(std::vector<std::string>* env, std::string_view key, std::string_view value) {
   std::string entry = fmt::format("{}={}", key, value);
   for (std::string& existing : *env) {
@@ -317,7 +303,10 @@ Result<RunRequest> ParseRunRequest(const ParsedArgs& args) {
   for (const ParsedOption& option : args.options) {
     STRATA_TRY_WITH(Apply(option, &request), fmt::format("--{}", option.spec->name));
   }
-  if (!args.Has(kClearEnv)) request.env = DefaultEnvironment(request.uid);
+  if (!args.Has(kClearEnv)) {
+    const char* term = std::getenv("TERM");
+    request.env = DefaultEnvironment(request.uid, term != nullptr ? term : "");
+  }
   for (const ParsedOption& option : args.options) {
     if (option.spec->id == kEnv) {
       STRATA_TRY_WITH(ApplyEnv(option.value, &request.env), "--env");
