@@ -181,6 +181,13 @@ Result<std::optional<FileLock>> WriteRoot(const Store& store, const RootKey& key
 
 }  // namespace
 
+std::vector<int> CachedRoot::Leases() const {
+  std::vector<int> leases;
+  if (lease.held()) leases.push_back(lease.fd());
+  for (const FileLock& draft_lease : draft_leases) leases.push_back(draft_lease.fd());
+  return leases;
+}
+
 Result<std::optional<CachedRoot>> FindRoot(const Store& store, std::string_view encoded_set) {
   CachedRoot root;
   auto read = LeaseAndRead(store, KeyOfSet(encoded_set), root);

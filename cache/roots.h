@@ -47,7 +47,7 @@ struct DependencySet {
   // Drops what counts once, at its topmost place. The canonical set of everything below.
   void Deduplicate();
   // False where it has a directory without a key: such a set is composed each time, and its root is never
-  // published (a CachedRoot without a lease).
+  // published (CachedRoot::draft_leases).
   bool cacheable() const;
   std::string Encode() const;  // canonical; equal sets have equal encodings
   static Result<DependencySet> Decode(std::string_view bytes);
@@ -76,6 +76,11 @@ struct CachedRoot {
   std::string encoded_set;
   FileLock lease;    // shared, on roots/KEY
   bool hit = false;  // it was there; false: composed just now
+  // Of a root that is not in the cache (the set is not cacheable, the store cannot be written to):
+  // leases on all that it mounts, instead of the one above.
+  std::vector<FileLock> draft_leases = {};
+
+  std::vector<int> Leases() const;  // descriptors
 };
 
 // The root of this very set, leased; nothing where there is none. An entry that is damaged, or of another

@@ -5,7 +5,11 @@
 // topmost lower layer.
 #pragma once
 
+#include <sys/resource.h>
+
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,17 +21,33 @@ namespace strata {
 
 struct ComposeRootOptions {
   ComposeOptions compose;
-  // Called for each line (without its end) that an integration command writes, stdout and stderr
-  // alike, and before each command. May be empty.
-  std::function<void(std::string_view)> output;
+  // Called once, when there is no such root yet and before one is made. May be empty, as may the others.
+  std::function<void()> on_miss;
   std::function<void(std::string_view command)> before_command;
-  struct rlimit open_files = {};  // of the commands; see SandboxSpec::open_files
-  int signal_fd = -1;             // see SandboxSpec
+  // Called for each line (without its end) that an integration command writes, stdout and stderr
+  // alike, in another thread than the caller's, which waits meanwhile.
+  std::function<void(std::string_view)> output;
+  std::function<void(std::string_view)> warn;  // conflicts that were resolved, what a capture left out
+  std::optional<int64_t> mtime;                // of all that the commands change; else kept
+  std::optional<struct rlimit> open_files;     // of the commands; see SandboxSpec
 };
 
-// A command that fails, fails the whole: the error names it, its status and (as the hint) the last lines of its
-// output; nothing is cached.
+// Hits do nothing but find and lease. A command that fails, fails the whole: the error names it, its
+// status and (as the hint) the last lines of its output; nothing is cached. Of several processes
+// that compose one set at the same time, one runs the commands, and the others wait for it.
+//
+// A set that is not cacheable() is composed each time, and cannot have commands. In a store that cannot
+// be written to, one that needs nothing made (RootMethod::kDirect, no
+// commands) is composed all the same, and not cached.
 Result<CachedRoot> ComposeRoot(const Store& store, DependencySet set,
                                const ComposeRootOptions& options);
+
+// The first of the root's lower layers that is no directory any more: someone went behind the store's
+// back. Nothing where all are there.
+Result<std::optional<std::string>> FindLostLower(const Store& store, const CachedRoot& root);
+// Removes the root, and what is left of its derived layer `lost`, so that both are made anew. Where
+// `lost` cannot be made again, because it was imported, an error that says so. kBusy while another stage
+// holds the root.
+Result<void> DropLostRoot(const Store& store, CachedRoot root, const std::string& lost);
 
 }  // namespace strata

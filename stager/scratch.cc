@@ -7,6 +7,7 @@
 #include <sys/xattr.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -102,6 +103,15 @@ Result<void> MakeUpperAndWork(int dir_fd) {
     return FailSys(errno, "utimensat", "upper");
   }
   return {};
+}
+
+std::vector<std::string> ScratchElsewhere() {
+  std::vector<std::string> directories;
+  for (const char* variable : {"XDG_RUNTIME_DIR", "TMPDIR"}) {
+    const char* directory = std::getenv(variable);
+    if (directory != nullptr && *directory == '/') directories.emplace_back(directory);
+  }
+  return directories;
 }
 
 Result<Scratch> Scratch::Take(int store_fd) {

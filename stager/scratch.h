@@ -16,6 +16,7 @@
 #include <ctime>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/file_lock.h"
 #include "base/result.h"
@@ -24,6 +25,9 @@ namespace strata {
 
 // Makes work/ (there may be one) and then upper/, with the mode and the mtime that every root has.
 Result<void> MakeUpperAndWork(int dir_fd);
+
+// Directories to try where the store's file system cannot carry an upper: $XDG_RUNTIME_DIR, $TMPDIR.
+std::vector<std::string> ScratchElsewhere();
 
 class Scratch {
  public:

@@ -3,41 +3,18 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "base/copy_tree.h"
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
+#include "cache/directory_layer.h"
 #include "stager/overlay.h"
 
 namespace strata {
 namespace {
-
-std::string Short(const LayerId& id) {
-  return id.Hex().substr(0, 12);
-}
-
-// A link or a file there would hide, or be hidden by, what the sandbox mounts.
-Result<void> CheckMountPoint(int tree_fd, const char* name, const LayerId& id) {
-  struct stat st;
-  int rc = sys::FstatAt(tree_fd, name, &st);
-  if (rc == -ENOENT) return {};
-  if (rc < 0) return FailSys(-rc, "stat", name);
-  if (S_ISDIR(st.st_mode)) return {};
-  return Fail(Errc::kInvalid, "layer {}: /{} is {}, not a directory", Short(id), name,
-              S_ISLNK(st.st_mode) ? "a link" : "a file");
-}
-
-// Whether nothing below shows through. overlayfs looks for the mark in every directory but the
-// root.
-bool HidesAllBelow(int tree_fd) {
-  char value;
-  return ::fgetxattr(tree_fd, "user.overlay.opaque", &value, 1) == 1 && value == 'y';
-}
 
 std::string BootId() {
   auto id = ReadFile(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64);
@@ -50,48 +27,29 @@ constexpr char kVolatileMark[] = "work/work/incompat";
 
 }  // namespace
 
-Result<Stage> Stage::Prepare(const Store& store, const std::vector<LayerId>& layers,
+Result<Stage> Stage::Prepare(const Store& store, const RootContent& root, std::vector<int> leases,
                              const StageOptions& options) {
+  if (root.lowers.empty()) return Fail(Errc::kInvalid, "no layers given");
+  if (root.lowers.size() >= kMaxOverlayLowers) {
+    return Fail(Errc::kUnsupported, "{} layers: overlayfs takes at most {} at once",
+                root.lowers.size(), kMaxOverlayLowers - 1);
+  }
   Stage stage(store);
-  STRATA_TRY(stage.LeaseLayers(layers));
+  stage.leases_ = std::move(leases);
+  stage.lowers_.reserve(root.lowers.size() + 1);
+  stage.lowers_ = root.lowers;
+  for (const SetItem& item : options.items) {
+    if (!item.directory.empty() && item.view.empty()) stage.directories_.push_back(item);
+  }
   if (options.mount_points.empty()) {
     STRATA_ASSIGN(stage.skeleton_, BasicSkeleton(store));
   } else {
     STRATA_TRY(stage.OpenManifests());
-    STRATA_ASSIGN(stage.skeleton_, SkeletonFor(store, *stage.layer_chain_, options.mount_points));
+    STRATA_ASSIGN(stage.skeleton_, SkeletonFor(store, *stage.root_chain_, options.mount_points));
   }
-  for (const LayerId& id : stage.layers_) stage.lowers_.push_back("layers/" + id.Hex() + "/tree");
   stage.lowers_.push_back(stage.skeleton_->path);
   STRATA_TRY_WITH(stage.MakeUpper(options), "make scratch");
   return stage;
-}
-
-Result<void> Stage::LeaseLayers(const std::vector<LayerId>& layers) {
-  if (layers.empty()) return Fail(Errc::kInvalid, "no layers given");
-  for (size_t i = 0; i < layers.size(); ++i) {
-    if (std::find(layers.begin() + static_cast<ptrdiff_t>(i) + 1, layers.end(), layers[i]) ==
-        layers.end()) {
-      layers_.push_back(layers[i]);
-    }
-  }
-  if (layers_.size() >= kMaxOverlayLowers) {
-    return Fail(Errc::kUnsupported, "{} layers: overlayfs takes at most {} at once", layers_.size(),
-                kMaxOverlayLowers - 1);
-  }
-  for (const LayerId& id : layers_) {
-    STRATA_ASSIGN(LayerLease lease, store_->LeaseLayer(id));
-    for (const char* name : {"proc", "dev"}) {
-      STRATA_TRY(CheckMountPoint(lease.tree_fd(), name, id));
-    }
-    leases_.push_back(std::move(lease));
-  }
-  for (size_t i = layers_.size(); i-- > 1;) {
-    if (!HidesAllBelow(leases_[i].tree_fd())) continue;
-    layers_.erase(layers_.begin(), layers_.begin() + static_cast<ptrdiff_t>(i));
-    leases_.erase(leases_.begin(), leases_.begin() + static_cast<ptrdiff_t>(i));
-    break;
-  }
-  return {};
 }
 
 Result<void> Stage::MakeUpper(const StageOptions& options) {
@@ -163,8 +121,7 @@ Result<void> Stage::EndWorkspace() {
 }
 
 std::vector<int> Stage::Held() const {
-  std::vector<int> held;
-  for (const LayerLease& lease : leases_) held.push_back(lease.tree_fd());
+  std::vector<int> held = leases_;
   held.push_back(skeleton_->lease.fd());
   if (scratch_.valid()) held.push_back(scratch_.fd());
   if (elsewhere_.valid()) held.push_back(elsewhere_.fd());
@@ -188,15 +145,28 @@ Result<std::string> Stage::MakeDirectory(const std::string& name) {
   return scratch_.MakeDirectory(name);
 }
 
+Result<Manifest> Stage::OpenManifestOf(const std::string& lower) const {
+  if (lower.front() != '/') {  // "layers/ID/tree", "derived/NAME/tree"
+    return Manifest::Open(store_->fd(), lower.substr(0, lower.rfind('/')) + "/manifest");
+  }
+  for (const SetItem& item : directories_) {
+    if (item.directory != lower) continue;
+    STRATA_ASSIGN(DirectoryLayer layer, OpenDirectoryLayer(*store_, item));
+    return std::move(layer.manifest);
+  }
+  return Fail(Errc::kCorrupt, "{} is not in the dependency set of this root", lower);
+}
+
 Result<void> Stage::OpenManifests() {
-  if (layer_chain_) return {};
-  for (const LayerId& id : layers_) {
-    STRATA_ASSIGN(Manifest manifest, store_->OpenManifest(id));
+  if (root_chain_) return {};
+  for (const std::string& lower : lowers_) {
+    if (skeleton_ && lower == skeleton_->path) continue;
+    STRATA_ASSIGN(Manifest manifest, OpenManifestOf(lower));
     manifests_.push_back(std::move(manifest));
   }
   std::vector<const Manifest*> pointers;
   for (const Manifest& manifest : manifests_) pointers.push_back(&manifest);
-  layer_chain_ = std::make_unique<LowerChain>(std::move(pointers));
+  root_chain_ = std::make_unique<LowerChain>(std::move(pointers));
   return {};
 }
 
@@ -205,13 +175,27 @@ Result<const LowerChain*> Stage::Chain() {
     STRATA_TRY(OpenManifests());
     STRATA_ASSIGN(Manifest skeleton, Manifest::Open(store_->fd(), skeleton_->manifest_path));
     // The vector may move its elements; the chains point to them.
-    layer_chain_.reset();
+    root_chain_.reset();
     manifests_.push_back(std::move(skeleton));
     std::vector<const Manifest*> pointers;
     for (const Manifest& manifest : manifests_) pointers.push_back(&manifest);
     chain_ = std::make_unique<LowerChain>(std::move(pointers));
   }
   return chain_.get();
+}
+
+// overlayfs refuses a work directory that has been mounted volatile, and makes a new one where
+// there is none.
+Result<void> Stage::MakeMountableAgain() {
+  if (work_.empty()) return {};
+  const std::string used = work_ + "/work";
+  struct stat st;
+  int rc = sys::FstatAt(store_->fd(), used.c_str(), &st);
+  if (rc == -ENOENT) return {};
+  if (rc < 0) return FailSys(-rc, "stat", used);
+  // The kernel makes it with mode 0000.
+  if (::fchmodat(store_->fd(), used.c_str(), 0700, 0) != 0) return FailSys(errno, "chmod", used);
+  return RemoveTree(store_->fd(), used);
 }
 
 Result<PendingLayer> Stage::TakeForCapture(const std::string& directory) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Stage: one live root. It holds leases on its layers and, unless it is read-only, an upper and a work
-// directory: a scratch one in the store's stages/ that goes with the Stage, or a workspace that stays.
+// Stage: one live root, made of what a composed root (cache/roots.h) says is to be mounted. It adds
+// the mount points and, unless it is read-only, an upper and a work directory: a scratch one in the
+// store's stages/ that goes with the Stage, or a workspace that stays.
 //
-// From layers to paths: what RunSandbox mounts, comes from here. Nothing is mounted here.
+// From a root to paths: what RunSandbox mounts, comes from here. Nothing is mounted here, and no layer is
+// looked at: what preparing costs does not depend on how many there are.
 //
 // Not thread-safe. The Store must outlive the Stage.
 #pragma once
@@ -17,6 +19,7 @@
 #include "base/file_lock.h"
 #include "base/result.h"
 #include "base/temp_dir.h"
+#include "cache/roots.h"
 #include "cache/store.h"
 #include "stager/lower_chain.h"
 #include "stager/scratch.h"
@@ -36,13 +39,15 @@ struct StageOptions {
   std::string directory;
   std::string workspace;
   std::vector<MountPoint> mount_points;  // besides /proc, /dev and /tmp
+  // The items of the set: where one is an unmanaged directory, it tells where its manifest is.
+  std::vector<SetItem> items;
 };
 
 class Stage {
  public:
-  // `layers`: bottom first; one that occurs twice counts once, at its topmost place. Fails where /proc
-  // or /dev is not a directory in some layer.
-  static Result<Stage> Prepare(const Store& store, const std::vector<LayerId>& layers,
+  // `leases`: descriptors of what keeps `root` from being removed: the lease of a cached root, or those
+  // of a draft. The caller's, and open for as long as the Stage lives.
+  static Result<Stage> Prepare(const Store& store, const RootContent& root, std::vector<int> leases,
                                const StageOptions& options);
   Stage(Stage&&) noexcept = default;
   Stage& operator=(Stage&&) noexcept = default;
@@ -52,9 +57,8 @@ class Stage {
   // Relative to the store, or absolute. Empty with kNone and kTmpfs.
   const std::string& upper() const { return upper_; }
   const std::string& work() const { return work_; }
-  // Leases and locks that the sandbox's pid 1 must hold.
+  // Leases and locks that the sandbox's pid 1 must hold, the root's among them.
   std::vector<int> Held() const;
-  size_t layer_count() const { return layers_.size(); }
 
   // While the sandbox runs, and until `stop`: cleans up behind earlier ones.
   void SweepUp(const std::function<bool()>& stop);
@@ -65,6 +69,9 @@ class Stage {
 
   // What the root shows without its upper, skeleton included. Opens the manifests at the first call.
   Result<const LowerChain*> Chain();
+
+  // After a sandbox has ended: lets another one go on with the same upper.
+  Result<void> MakeMountableAgain();
 
   // After the sandbox has ended: a directory of this stage (upper(), or one of MakeDirectory) where a
   // capture wants it. Moved there by rename; copied out of a workspace, which keeps it, and from another
@@ -77,15 +84,14 @@ class Stage {
 
  private:
   explicit Stage(const Store& store) : store_(&store) {}
-  Result<void> LeaseLayers(const std::vector<LayerId>& layers);
   Result<void> MakeUpper(const StageOptions& options);
   Result<void> OpenWorkspace(const std::string& name);
+  Result<Manifest> OpenManifestOf(const std::string& lower) const;
   Result<void> OpenManifests();
   Result<void> TakeScratch();
 
   const Store* store_;
-  std::vector<LayerId> layers_;
-  std::vector<LayerLease> leases_;
+  std::vector<int> leases_;  // not owned
   std::optional<Skeleton> skeleton_;
   std::vector<std::string> lowers_;
   std::string upper_;
@@ -94,8 +100,9 @@ class Stage {
   UniqueFd elsewhere_fd_;  // kDirectory: the directory that holds ...
   TempDir elsewhere_;      // ... upper and work
   FileLock workspace_;
+  std::vector<SetItem> directories_;
   std::vector<Manifest> manifests_;
-  std::unique_ptr<LowerChain> layer_chain_;  // without the skeleton
+  std::unique_ptr<LowerChain> root_chain_;  // without the skeleton
   std::unique_ptr<LowerChain> chain_;
 };
 

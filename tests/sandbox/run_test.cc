@@ -264,6 +264,25 @@ TEST_F(RunTest, PassesSignalsFromTheDescriptorOn) {
   EXPECT_EQ(result.ShellCode(), 9);
 }
 
+TEST_F(RunTest, TheStandardStreamsCanBeOthersThanTheCallers) {
+  Must(ReplaceFile(AT_FDCWD, Path("in"), "what it reads\n"));
+  UniqueFd in = Must(OpenAt(AT_FDCWD, Path("in"), O_RDONLY));
+  UniqueFd out = Must(OpenAt(AT_FDCWD, Path("said"), O_WRONLY | O_CREAT | O_APPEND, 0600));
+  SandboxSpec spec = Script("cat; echo error >&2; ls /proc/self/fd >&2");
+  spec.stdio = {in.get(), out.get(), out.get()};
+  EXPECT_EQ(Must(RunSandbox(spec)).ShellCode(), 0);
+  // The last one is that of the directory which ls reads.
+  EXPECT_EQ(Must(ReadFile(AT_FDCWD, Path("said"), 1 << 20)),
+            "what it reads\nerror\n0\n1\n2\n3\n");
+}
+
+TEST_F(RunTest, ADirectoryAsAStandardStreamIsRefused) {
+  UniqueFd directory = Must(OpenAt(AT_FDCWD, Path("host"), O_RDONLY | O_DIRECTORY));
+  SandboxSpec spec = Script("true");
+  spec.stdio[0] = directory.get();
+  EXPECT_EQ(RunSandbox(spec).error().code(), Errc::kInvalid);
+}
+
 TEST_F(RunTest, DoesWhatTheCallerWantsDoneMeanwhile) {
   SandboxSpec spec = Script("while ! test -e /host/go; do sleep 0.01; done");
   int calls = 0;

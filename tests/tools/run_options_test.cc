@@ -56,7 +56,7 @@ class RunOptionsTest : public ::testing::Test {
 
 TEST_F(RunOptionsTest, DefaultsAreThoseOfTheDesign) {
   RunRequest request = Good({});
-  EXPECT_EQ(request.layers, std::vector<std::string>{"base"});
+  EXPECT_EQ(request.layers.layers, std::vector<std::string>{"base"});
   EXPECT_EQ(request.argv, std::vector<std::string>{"true"});
   EXPECT_TRUE(request.mounts.empty());
   EXPECT_EQ(request.directory, "/");

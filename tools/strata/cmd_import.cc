@@ -7,6 +7,7 @@
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/progress.h"
+#include "tools/strata/run_options.h"
 #include "tools/strata/values.h"
 
 namespace strata {
@@ -25,9 +26,10 @@ constexpr OptionSpec kImportOptions[] = {
     Value(kMtime, "mtime", 0, "keep|EPOCH",
           "keep modification times (the default), or set them all to EPOCH, in seconds since 1970"),
     kOwnerSpec,
-    Value(kIntegrate, "integrate", 0, "CMD",
-          "a command that runs once in every root that has this layer, before it is used: ldconfig; "
-          "part of the layer's id")
+    Value(
+        kIntegrate, "integrate", 0, "CMD",
+        "a command that runs once in every root that has this layer, before it is used: ldconfig; "
+        "part of the layer's id")
         .Repeatable(),
     kQuietOption,
     kJsonOption,
@@ -53,8 +55,8 @@ Result<ImportOptions> ReadOptions(const ParsedArgs& args) {
   }
   for (const ParsedOption& option : args.options) {
     if (option.spec->id != kIntegrate) continue;
-    if (*option.value == '\0') return Fail(Errc::kInvalid, "--integrate: an empty command");
-    options.integration_commands.emplace_back(option.value);
+    STRATA_ASSIGN_WITH(std::string command, ParseIntegration(option), "--integrate");
+    options.integration_commands.push_back(std::move(command));
   }
   return options;
 }

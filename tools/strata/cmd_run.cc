@@ -90,12 +90,15 @@ constinit const CommandSpec kRunCommand = {
         "own, with a fresh /proc, /dev and /tmp, no network but loopback, and nothing of the "
         "host.\n"
         "What it writes goes to a scratch directory and is gone afterwards, unless an option says\n"
-        "otherwise. A LAYER is a ref or the first four or more digits of a layer id.\n\n"
+        "otherwise.\n\n"
+        "A LAYER is a ref, or the first four or more digits of an id; dir:PATH[@KEY], a directory that\n"
+        "does not change while it is used (with KEY: never, under that key); or one of them followed by\n"
+        ":at=/PREFIX, which puts it below PREFIX, or :only=GLOB, which takes only what fits.\n\n"
         "The exit status is COMMAND's own; 128+N when signal N killed it; 124 when it timed out;\n"
         "125 when strata could not set up; 126 when COMMAND cannot be executed; 127 when it was\n"
         "not found.",
     .options = kRunOptions,
-    .min_operands = 1,
+    .min_operands = 0,  // --layers-from
     .max_operands = kAnyNumber,
     .takes_command = true,
     .failure_status = 125,
@@ -109,7 +112,7 @@ constinit const CommandSpec kShellCommand = {
     .usage = "[OPTIONS] LAYER...",
     .description = "As `strata run`, with an interactive shell of the root: bash, else sh.",
     .options = kRunOptions,
-    .min_operands = 1,
+    .min_operands = 0,  // --layers-from
     .max_operands = kAnyNumber,
     .takes_command = false,
     .failure_status = 125,

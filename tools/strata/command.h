@@ -36,6 +36,7 @@ std::span<const CommandSpec* const> Commands();
 const CommandSpec* FindCommand(std::string_view name);  // null where there is none
 
 extern const CommandSpec kImportCommand;
+extern const CommandSpec kComposeCommand;
 extern const CommandSpec kRunCommand;
 extern const CommandSpec kShellCommand;
 extern const CommandSpec kStageCommand;

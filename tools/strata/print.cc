@@ -79,7 +79,12 @@ void PrintError(const Error& error) {
   text += '\n';
   if (!error.hint().empty()) {
     text += Label("hint:", kCyan) + ' ';
-    AppendSafe(text, error.hint());
+    std::string_view hint = error.hint();
+    for (size_t end; (end = hint.find('\n')) != hint.npos; hint.remove_prefix(end + 1)) {
+      AppendSafe(text, hint.substr(0, end));
+      text += "\n      ";
+    }
+    AppendSafe(text, hint);
     text += '\n';
   }
   WriteToStderr(text);
@@ -88,6 +93,17 @@ void PrintError(const Error& error) {
 void PrintWarning(std::string_view warning) {
   std::string text = Label("strata: warning:", kYellow) + ' ';
   AppendSafe(text, warning);
+  text += '\n';
+  WriteToStderr(text);
+}
+
+void PrintCommandOutput(std::string_view line) {
+  std::string text;
+  for (size_t tab; (tab = line.find('\t')) != line.npos; line.remove_prefix(tab + 1)) {
+    AppendSafe(text, line.substr(0, tab));
+    text += '\t';
+  }
+  AppendSafe(text, line);
   text += '\n';
   WriteToStderr(text);
 }

@@ -43,10 +43,12 @@ class Output {
   fmt::memory_buffer buffer_;
 };
 
-// "strata: MESSAGE" and, where there is one, "hint: HINT". One write, so that lines of several
+// "strata: MESSAGE" and, where there is one, "hint: HINT", each line of which is on its own. One write, so that lines of several
 // processes do not mix.
 void PrintError(const Error& error);
 // "strata: warning: TEXT"
 void PrintWarning(std::string_view text);
+// A line of what a command said that works for strata, on standard error.
+void PrintCommandOutput(std::string_view line);
 
 }  // namespace strata

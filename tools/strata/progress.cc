@@ -50,7 +50,16 @@ void Cut(std::string& text, size_t width) {
 }  // namespace
 
 std::string ProgressText(const std::string& label, uint64_t bytes, uint64_t total_bytes,
-                         uint64_t entries, double seconds) {
+                         uint64_t entries, double seconds, uint64_t total_entries) {
+  if (total_entries != 0 && bytes == 0) {
+    std::string text =
+        fmt::format("{}: {} of {} entries", label, Grouped(entries), Grouped(total_entries));
+    double speed = seconds > 0 ? static_cast<double>(entries) / seconds : 0;
+    if (speed >= 1 && total_entries > entries) {
+      text += fmt::format(", {}", Left(static_cast<double>(total_entries - entries) / speed));
+    }
+    return text;
+  }
   std::string text = fmt::format("{}: {}", label, FormatSize(bytes));
   if (total_bytes != 0) text += fmt::format(" of {}", FormatSize(total_bytes));
   if (entries != 0) text += fmt::format(", {} entries", Grouped(entries));
@@ -84,7 +93,7 @@ void ProgressLine::Run() {
   do {
     std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     std::string text = ProgressText(label_, progress_.bytes, progress_.total_bytes,
-                                    progress_.entries, elapsed.count());
+                                    progress_.entries, elapsed.count(), progress_.total_entries);
     Cut(text, TerminalWidth() - 1);
     text = "\r" + text + "\x1b[K";
     sys::Write(STDERR_FILENO, text.data(), text.size());

@@ -13,9 +13,10 @@
 
 namespace strata {
 
-// "import base.tar: 12 MB of 48 MB, 3,210 entries, 40 MB/s, 1 s left"
+// "import base.tar: 12 MB of 48 MB, 3,210 entries, 40 MB/s, 1 s left"; where no bytes are counted,
+// "compose: 3,210 of 12,000 entries, 3 s left".
 std::string ProgressText(const std::string& label, uint64_t bytes, uint64_t total_bytes,
-                         uint64_t entries, double seconds);
+                         uint64_t entries, double seconds, uint64_t total_entries = 0);
 
 // Shows the line as long as it lives, by a thread of its own, and wipes it at the end. Silent, and
 // without a thread, when `quiet` or when standard error is no terminal.

@@ -99,7 +99,10 @@ Result<void> RunSession::DeliverOutput() {
 }
 
 Result<void> RunSession::KeepFailed() {
-  std::string layers = fmt::format("{}", fmt::join(request_.layers, " "));
+  std::string layers = fmt::format("{}", fmt::join(request_.layers.layers, " "));
+  if (!request_.layers.layers_from.empty()) {
+    layers = fmt::format("--layers-from {} {}", request_.layers.layers_from, layers);
+  }
   if (!request_.workspace.empty()) {
     PrintWarning(fmt::format("look at what failed: strata shell --workspace {} {}",
                              request_.workspace, layers));
@@ -125,8 +128,14 @@ Result<void> RunSession::WriteStats(int status) const {
   stats["exit_code"] = result_.status.signaled ? Json(nullptr) : Json(result_.status.value);
   stats["signal"] = result_.status.signaled ? Json(result_.status.value) : Json(nullptr);
   stats["layers"] = Json::array();
-  for (const LayerId& id : layers_) stats["layers"].push_back(id.Hex());
+  for (const SetItem& item : set_.items) stats["layers"].push_back(item.id.Hex());
+  const CachedRoot& root = composition_->root;
+  stats["layer_count"] = root.content.layer_count;
+  stats["cache"] = root.hit ? "hit" : "miss";
+  stats["root"] = root.key.Hex();
+  stats["method"] = RootMethodName(root.content.method);
   stats["mounted_depth"] = stage_->lowers().size();
+  stats["compose_us"] = microseconds(composition_->compose_ns);
   stats["wall_us"] = microseconds(captured_ns_ - start_ns_);
   // From the first look into the store to a mounted root.
   int64_t stage_ns = staged_ns_ - start_ns_;

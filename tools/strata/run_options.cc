@@ -245,6 +245,15 @@ Result<void> Apply(const ParsedOption& option, RunRequest* request) {
       request->capabilities &= ~mask;
       return {};
     }
+    case kOnConflict: {
+      STRATA_ASSIGN(request->on_conflict, ParseConflictPolicy(option));
+      return {};
+    }
+    case kIntegrate: {
+      STRATA_ASSIGN(std::string command, ParseIntegration(option));
+      request->integration.push_back(std::move(command));
+      return {};
+    }
     case kTimeout: {
       STRATA_ASSIGN(auto time, ParseDuration(value));
       request->timeout_ms = time.count();
@@ -294,6 +303,18 @@ std::span<const OptionSpec> RunOptions() {
   return kRunOptions;
 }
 
+Result<ConflictPolicy> ParseConflictPolicy(const ParsedOption& option) {
+  constexpr ConflictPolicy kPolicies[] = {ConflictPolicy::kError, ConflictPolicy::kReplace,
+                                          ConflictPolicy::kSkip};
+  STRATA_ASSIGN(size_t choice, ParseChoice(*option.spec, option.value));
+  return kPolicies[choice];
+}
+
+Result<std::string> ParseIntegration(const ParsedOption& option) {
+  if (*option.value == '\0') return Fail(Errc::kInvalid, "an empty command");
+  return option.value;
+}
+
 Result<RunRequest> ParseRunRequest(const ParsedArgs& args) {
   RunRequest request;
   request.capabilities = DefaultCapabilities();
@@ -313,7 +334,8 @@ Result<RunRequest> ParseRunRequest(const ParsedArgs& args) {
     }
   }
   STRATA_TRY(CheckCombination(request));
-  request.layers.assign(args.operands.begin(), args.operands.end());
+  request.layers.layers.assign(args.operands.begin(), args.operands.end());
+  if (const char* file = args.Get(kLayersFrom)) request.layers.layers_from = file;
   if (args.command != nullptr) {
     for (char** arg = args.command; *arg != nullptr; ++arg) request.argv.emplace_back(*arg);
   }

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cache/roots.h"
 #include "sandbox/sandbox.h"
+#include "tools/strata/layer_args.h"
 #include "tools/strata/options.h"
 
 namespace strata {
@@ -39,9 +41,25 @@ enum RunOption {
   kSeccomp,
   kCapAdd,
   kCapDrop,
+  kLayersFrom,
+  kOnConflict,
+  kIntegrate,
   kTimeout,
   kStats,
 };
+
+// Shared by all commands that compose a root.
+inline constexpr OptionSpec OnConflictOption(int id) {
+  return Value(id, "on-conflict", 0, "error|replace|skip",
+               "what to do with a file of a layer where a directory of others is: stop, let it "
+               "take that place, or leave it out (default: error)");
+}
+inline constexpr OptionSpec IntegrateOption(int id) {
+  return Value(id, "integrate", 0, "CMD",
+               "a command to run once, before such a root is used for the first time: ldconfig. "
+               "What it changes is kept with the root")
+      .Repeatable();
+}
 
 // Shared by run and shell.
 inline constexpr OptionSpec kRunOptions[] = {
@@ -57,6 +75,9 @@ inline constexpr OptionSpec kRunOptions[] = {
     Value(kChdir, "chdir", 0, "DIR", "where the command starts (default: /)"),
     Value(kEnv, "env", 'e', "K[=V]", "set a variable, or pass on the caller's").Repeatable(),
     Flag(kClearEnv, "clear-env", 0, "leave out the default variables too"),
+    LayersFromOption(kLayersFrom),
+    IntegrateOption(kIntegrate),
+    OnConflictOption(kOnConflict),
     Value(kHostname, "hostname", 0, "NAME", "(default: strata)"),
     Value(kNet, "net", 0, "none|host",
           "host: the host's network, resolv.conf and hosts (default: loopback only)"),
@@ -91,8 +112,10 @@ inline constexpr OptionSpec kRunOptions[] = {
 };
 
 struct RunRequest {
-  std::vector<std::string> layers;
+  LayerArgs layers;
   std::vector<std::string> argv;  // empty for a shell
+  std::vector<std::string> integration;
+  std::optional<ConflictPolicy> on_conflict;
 
   struct Mount {
     enum class Kind { kBind, kTmpfs, kOutput, kCache };
@@ -130,6 +153,10 @@ struct RunRequest {
   uint64_t capabilities = 0;
   int64_t timeout_ms = 0;
 };
+
+// The value of an OnConflictOption, of an IntegrateOption.
+Result<ConflictPolicy> ParseConflictPolicy(const ParsedOption& option);
+Result<std::string> ParseIntegration(const ParsedOption& option);
 
 // Checks what can be checked from the command line alone.
 Result<RunRequest> ParseRunRequest(const ParsedArgs& args);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <set>
@@ -12,6 +13,8 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
+#include "sandbox/compose_root.h"
+#include "stager/scratch.h"
 
 namespace strata {
 namespace {
@@ -21,6 +24,10 @@ using Kind = RunRequest::Mount::Kind;
 bool IsBelow(std::string_view path, std::string_view directory) {
   return path.size() > directory.size() && path.substr(0, directory.size()) == directory &&
          path[directory.size()] == '/';
+}
+
+bool IsReadOnly(const Error& error) {
+  return error.sys_errno() == EROFS || error.sys_errno() == EACCES || error.sys_errno() == EPERM;
 }
 
 // The path without links, for comparing; empty where there is none.
@@ -37,16 +44,17 @@ std::string RealPath(const std::string& path) {
 Result<void> RunSession::Prepare() {
   start_ns_ = MonotonicNs();
   STRATA_ASSIGN(store_, context_.OpenStore());
-  for (const std::string& name : request_.layers) {
-    STRATA_ASSIGN(LayerId id, store_->Resolve(name));
-    layers_.push_back(id);
-  }
+  STRATA_ASSIGN(set_, ReadLayerArgs(*store_, request_.layers));
+  set_.integration.insert(set_.integration.end(), request_.integration.begin(),
+                          request_.integration.end());
+  if (request_.on_conflict) set_.on_conflict = *request_.on_conflict;
   if (request_.seccomp == RunRequest::Seccomp::kFile) {
     STRATA_ASSIGN_WITH(filter_, LoadFilterFile(request_.seccomp_file), "--seccomp");
   }
   STRATA_TRY(FindHostPlaces());
-  STRATA_TRY(LockCaches());
   STRATA_TRY(PlanMounts(&stage_options_.mount_points));
+  STRATA_ASSIGN(composition_, Compose(context_, set_));
+  STRATA_TRY(LockCaches());
   using Upper = StageOptions::Upper;
   stage_options_.upper = request_.read_only                    ? Upper::kNone
                          : !request_.workspace.empty()         ? Upper::kWorkspace
@@ -55,6 +63,7 @@ Result<void> RunSession::Prepare() {
                                                                : Upper::kStore;
   stage_options_.workspace = request_.workspace;
   stage_options_.directory = request_.scratch_directory;
+  stage_options_.items = set_.items;
   STRATA_TRY(MakeStage());
   staged_ns_ = MonotonicNs();
   return {};
@@ -82,9 +91,35 @@ Result<void> RunSession::FindHostPlaces() {
 }
 
 Result<void> RunSession::MakeStage() {
+  Result<void> made = TryMakeStage();
+  // A store that cannot be written to is no reason not to run, unless something is to be kept
+  // there.
+  while (!made && IsReadOnly(made.error()) && request_.capture.empty() && NextScratch()) {
+    made = TryMakeStage();
+  }
+  if (made) return made;
+  STRATA_ASSIGN(bool replaced, ReplaceLostRoot());
+  return replaced ? MakeStage() : made;
+}
+
+Result<void> RunSession::TryMakeStage() {
   stage_.reset();
-  STRATA_ASSIGN_WITH(stage_, Stage::Prepare(*store_, layers_, stage_options_), "stage");
+  const CachedRoot& root = composition_->root;
+  STRATA_ASSIGN_WITH(stage_, Stage::Prepare(*store_, root.content, root.Leases(), stage_options_),
+                     "stage");
   return FillMountSources();
+}
+
+// Looked for when something has failed: a hit looks at no layer. What was derived from layers is
+// made again, once; what was imported cannot be.
+Result<bool> RunSession::ReplaceLostRoot() {
+  STRATA_ASSIGN(std::optional<std::string> lost, FindLostLower(*store_, composition_->root));
+  if (!lost || replaced_root_) return false;
+  stage_.reset();
+  STRATA_TRY(DropLostRoot(*store_, std::move(composition_->root), *lost));
+  STRATA_ASSIGN(composition_, Compose(context_, set_));
+  replaced_root_ = true;
+  return true;
 }
 
 bool RunSession::NextScratch() {
@@ -92,12 +127,8 @@ bool RunSession::NextScratch() {
   // A capture of all changes can do with a directory anywhere, but not with a tmpfs that is gone.
   bool captures_upper = !request_.capture.empty() && request_.output_target.empty();
   if (stage_options_.upper == Upper::kStore) {
-    for (const char* variable : {"XDG_RUNTIME_DIR", "TMPDIR"}) {
-      const char* directory = std::getenv(variable);
-      if (directory != nullptr && *directory == '/') {
-        other_scratches_.insert(other_scratches_.begin(), directory);
-      }
-    }
+    other_scratches_ = ScratchElsewhere();
+    std::reverse(other_scratches_.begin(), other_scratches_.end());
   } else if (stage_options_.upper != Upper::kDirectory || !request_.scratch_directory.empty()) {
     return false;  // asked for by name
   }
@@ -291,6 +322,13 @@ Result<void> RunSession::Run(std::vector<std::string> argv, bool own_session, in
   while (!result && result.error().code() == Errc::kUnsupported && NextScratch()) {
     STRATA_TRY(MakeStage());
     result = RunSandbox(MakeSpec(signal_fd, own_session));
+  }
+  if (!result) {
+    STRATA_ASSIGN(bool replaced, ReplaceLostRoot());
+    if (replaced) {
+      STRATA_TRY(MakeStage());
+      result = RunSandbox(MakeSpec(signal_fd, own_session));
+    }
   }
   if (!result) return Unexpected(std::move(result).error());
   result_ = std::move(*result);

@@ -9,11 +9,13 @@
 
 #include "base/file_lock.h"
 #include "base/result.h"
+#include "cache/roots.h"
 #include "cache/store.h"
 #include "sandbox/sandbox.h"
 #include "stager/capture.h"
 #include "stager/stage.h"
 #include "tools/strata/command.h"
+#include "tools/strata/composition.h"
 #include "tools/strata/host_place.h"
 #include "tools/strata/run_options.h"
 
@@ -23,7 +25,7 @@ class RunSession {
  public:
   RunSession(Context& context, const RunRequest& request) : context_(context), request_(request) {}
 
-  // Layers looked up and leased, mounts planned, scratch made.
+  // Layers looked up, their root found or composed, mounts planned, scratch made.
   Result<void> Prepare();
   // For a shell: the best one that the layers have.
   Result<std::string> FindShell();
@@ -39,6 +41,8 @@ class RunSession {
   Result<void> PlanBind(const RunRequest::Mount& mount, std::vector<MountPoint>* points);
   Result<void> PlanHostNetworkFiles(std::vector<MountPoint>* points);
   Result<void> MakeStage();
+  Result<void> TryMakeStage();
+  Result<bool> ReplaceLostRoot();
   Result<void> FillMountSources();
   SandboxSpec MakeSpec(int signal_fd, bool own_session);
   // The next place for the scratch, when the file system of this one cannot carry an upper.
@@ -53,7 +57,9 @@ class RunSession {
   Context& context_;
   const RunRequest& request_;
   const Store* store_ = nullptr;
-  std::vector<LayerId> layers_;
+  DependencySet set_;
+  std::optional<Composition> composition_;
+  bool replaced_root_ = false;
   StageOptions stage_options_;
   std::vector<std::string> other_scratches_;  // to try, the last one first
   std::vector<SandboxMount> mounts_;

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sandbox/compose_root.h"
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "base/file_lock.h"
+#include "base/remove_tree.h"
+#include "base/sys.h"
+#include "base/temp_dir.h"
+#include "sandbox/integration.h"
+
+namespace strata {
+namespace {
+
+// Held by whoever runs the commands of a set; the others wait for it. A directory in tmp/, so that
+// what a killed process leaves of it is swept up like everything there.
+class IntegrationTurn {
+ public:
+  static Result<IntegrationTurn> Take(const Store& store, const RootKey& key) {
+    IntegrationTurn turn;
+    turn.store_fd_ = store.fd();
+    turn.path_ = "tmp/integrate-" + key.Hex();
+    for (;;) {
+      int rc = sys::MkdirAt(store.fd(), turn.path_.c_str(), 0700);
+      if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", turn.path_);
+      auto lock =
+          FileLock::OnDirectory(store.fd(), turn.path_, LockMode::kExclusive, LockWait::kBlock);
+      if (lock) {
+        turn.lock_ = std::move(*lock);
+        return turn;
+      }
+      // The one before has just removed it.
+      if (lock.error().sys_errno() != ENOENT) return Unexpected(std::move(lock).error());
+    }
+  }
+  IntegrationTurn(IntegrationTurn&&) noexcept = default;
+  ~IntegrationTurn() {
+    if (lock_.held()) sys::UnlinkAt(store_fd_, path_.c_str(), AT_REMOVEDIR);
+  }
+
+ private:
+  IntegrationTurn() = default;
+  int store_fd_ = -1;
+  std::string path_;
+  FileLock lock_;
+};
+
+bool CannotWrite(const Error& error) {
+  return error.sys_errno() == EROFS || error.sys_errno() == EACCES || error.sys_errno() == EPERM;
+}
+
+Result<CachedRoot> Uncached(const std::string& encoded_set, RootDraft draft) {
+  if (!draft.commands.empty()) {
+    return Unexpected(
+        Error(Errc::kInvalid,
+              fmt::format("integrate: {}: these layers are not cached, and it would run each time",
+                          draft.commands.front()))
+            .Hint("give each plain directory a key that stands for its content: dir:PATH@KEY"));
+  }
+  CachedRoot root;
+  root.key = KeyOfSet(encoded_set);
+  root.content = std::move(draft.content);
+  root.encoded_set = encoded_set;
+  root.draft_leases = std::move(draft.leases);
+  return root;
+}
+
+Result<CachedRoot> Publish(const Store& store, const std::string& encoded_set, RootDraft draft) {
+  Result<CachedRoot> root = PublishRoot(store, encoded_set, draft.content);
+  bool made_nothing = draft.content.method == RootMethod::kDirect && draft.commands.empty();
+  if (root || !made_nothing || !CannotWrite(root.error())) return root;
+  return Uncached(encoded_set, std::move(draft));
+}
+
+}  // namespace
+
+Result<CachedRoot> ComposeRoot(const Store& store, DependencySet set,
+                               const ComposeRootOptions& options) {
+  set.Deduplicate();
+  const std::string encoded_set = set.Encode();
+  std::optional<CachedRoot> found;
+  if (set.cacheable()) {
+    STRATA_ASSIGN(found, FindRoot(store, encoded_set));
+  }
+  if (found) return std::move(*found);
+
+  if (options.on_miss) options.on_miss();
+  STRATA_ASSIGN(RootDraft draft, DraftRoot(store, set, options.compose));
+  if (options.warn) {
+    for (const std::string& warning : draft.warnings) options.warn(warning);
+  }
+  if (!set.cacheable()) return Uncached(encoded_set, std::move(draft));
+  if (draft.commands.empty()) return Publish(store, encoded_set, std::move(draft));
+
+  STRATA_ASSIGN_WITH(IntegrationTurn turn, IntegrationTurn::Take(store, KeyOfSet(encoded_set)),
+                     "integrate");
+  STRATA_ASSIGN(found, FindRoot(store, encoded_set));
+  if (found) {
+    found->hit = false;  // it was not there when the caller asked
+    return std::move(*found);
+  }
+  STRATA_ASSIGN(std::optional<DerivedLayer> layer, Integrate(store, draft, encoded_set, options));
+  if (layer) {
+    draft.content.lowers.push_back(layer->path);
+    draft.leases.push_back(std::move(layer->lease));
+  }
+  return Publish(store, encoded_set, std::move(draft));
+}
+
+Result<std::optional<std::string>> FindLostLower(const Store& store, const CachedRoot& root) {
+  for (const std::string& lower : root.content.lowers) {
+    struct stat st;
+    int rc = sys::FstatAt(store.fd(), lower.c_str(), &st);
+    if (rc == 0 && S_ISDIR(st.st_mode)) continue;
+    if (rc == 0 || rc == -ENOENT || rc == -ENOTDIR) return lower;
+    return FailSys(-rc, "stat", lower);
+  }
+  return std::nullopt;
+}
+
+Result<void> DropLostRoot(const Store& store, CachedRoot root, const std::string& lost) {
+  if (!lost.starts_with("derived/")) {
+    return Unexpected(
+        Error(Errc::kCorrupt,
+              fmt::format("{}/{} is gone: a layer of this root was removed or changed by hand",
+                          store.path(), lost))
+            .Hint("`strata fsck` finds all such damage; import the layer again"));
+  }
+  root.lease = FileLock();
+  root.draft_leases.clear();
+  auto removed = RemoveRoot(store, root.key);
+  if (!removed && removed.error().code() != Errc::kNotFound) return removed;
+  // A manifest without its tree would be in the way of the new one.
+  const std::string rest = lost.substr(0, lost.rfind('/'));
+  const std::string trash = "trash/" + RandomName();
+  int rc = sys::RenameAt2(store.fd(), rest.c_str(), store.fd(), trash.c_str());
+  if (rc == -ENOENT) return {};
+  if (rc < 0) return FailSys(-rc, "rename", rest);
+  return RemoveTree(store.fd(), trash);
+}
+
+}  // namespace strata
