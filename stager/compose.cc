@@ -13,17 +13,6 @@
 namespace strata {
 namespace {
 
-// Fails where a link or a file would hide, or be hidden by, what a sandbox mounts.
-Result<void> CheckMountPoints(MergedTree& tree) {
-  for (const char* name : {"proc", "dev"}) {
-    auto id = tree.Find(MergedTree::kRoot, name);
-    if (!id || tree.type(*id) == EntryType::kDirectory) continue;
-    return Fail(Errc::kInvalid, "/{} is {}, not a directory", name,
-                tree.type(*id) == EntryType::kSymlink ? "a link" : "a file");
-  }
-  return {};
-}
-
 constexpr size_t kMaxReported = 10;
 
 // What to mount, and what keeps it there.
@@ -41,7 +30,7 @@ class Composer {
   Result<RootDraft> Run() {
     STRATA_ASSIGN(members_, OpenMembers(store_, set_));
     STRATA_TRY(ApplyRules());
-    STRATA_TRY(CheckMountPoints(rules_.tree()));
+    STRATA_TRY(CheckMountPoints());
     STRATA_TRY(Choose());
     RootDraft draft;
     draft.set = set_;
@@ -86,6 +75,19 @@ class Composer {
     return Unexpected(Error(Errc::kInvalid, fmt::format("conflict: {}", fmt::join(warnings_, "; ")))
                           .Hint("--on-conflict=replace lets the later layer win, "
                                 "--on-conflict=skip the earlier one"));
+  }
+
+  // Fails where a link or a file would hide, or be hidden by, what a sandbox mounts.
+  Result<void> CheckMountPoints() {
+    MergedTree& tree = rules_.tree();
+    for (const char* name : {"proc", "dev"}) {
+      auto id = tree.Find(MergedTree::kRoot, name);
+      if (!id || tree.type(*id) == EntryType::kDirectory) continue;
+      return Fail(Errc::kInvalid, "{}: /{} is {}, not a directory",
+                  NameOf(tree.piece(tree.node(*id)).source), name,
+                  tree.type(*id) == EntryType::kSymlink ? "a link" : "a file");
+    }
+    return {};
   }
 
   std::string NameOf(size_t member) const {
