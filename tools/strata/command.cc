@@ -6,10 +6,10 @@ namespace {
 
 // In the order of `strata help`.
 constexpr const CommandSpec* kCommands[] = {
-    &kImportCommand,  &kRunCommand,   &kShellCommand,  &kComposeCommand, &kStageCommand,
-    &kUnstageCommand, &kListCommand,  &kShowCommand,   &kFilesCommand,   &kDiffCommand,
-    &kTagCommand,     &kUntagCommand, &kRmCommand,     &kPinCommand,     &kUnpinCommand,
-    &kExportCommand,  &kFsckCommand,  &kDoctorCommand,
+    &kImportCommand,   &kRunCommand,    &kShellCommand, &kComposeCommand, &kStageCommand,
+    &kUnstageCommand,  &kListCommand,   &kShowCommand,  &kFilesCommand,   &kDiffCommand,
+    &kOverlapsCommand, &kTagCommand,    &kUntagCommand, &kRmCommand,      &kPinCommand,
+    &kUnpinCommand,    &kExportCommand, &kFsckCommand,  &kDoctorCommand,
 };
 
 }  // namespace

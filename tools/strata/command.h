@@ -45,6 +45,7 @@ extern const CommandSpec kListCommand;
 extern const CommandSpec kShowCommand;
 extern const CommandSpec kFilesCommand;
 extern const CommandSpec kDiffCommand;
+extern const CommandSpec kOverlapsCommand;
 extern const CommandSpec kTagCommand;
 extern const CommandSpec kUntagCommand;
 extern const CommandSpec kRmCommand;
