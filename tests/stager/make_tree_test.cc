@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <mutex>
 #include <set>
+#include <thread>
 
 #include "stager/tree_plan.h"
 #include "tests/support/overlay_view.h"
@@ -164,6 +164,95 @@ TEST_F(MakeTreeTest, OriginsOfSeveralLayersMeetInOneTree) {
   for (const auto& [name, origin] : origins) plan.origins[*plan.manifest.Find(name)] = origin;
   Must(Make(plan, "t"));
   ExpectTree(plan.manifest, "t");
+}
+
+TEST_F(MakeTreeTest, FileWithTooManyLinksIsCopiedWithItsWholeGroup) {
+  LayerMaker layer(store());
+  layer.File("many", "x", 0640, {{"user.k", "v"}}).Link("many", "group").File("other", "y");
+  LayerId id = layer.Publish();
+  // ext4 takes 65,000 links; where there is no limit, all are links.
+  NewDir("links");
+  bool limited = false;
+  for (int i = 0; i < 64999 && !limited; ++i) {
+    int rc = sys::LinkAt(AT_FDCWD, (TreePath(id) + "/many").c_str(), temp_fd(),
+                         fmt::format("links/{}", i).c_str());
+    limited = rc == -EMLINK;
+  }
+  if (!limited) GTEST_SKIP() << "no limit of 65,000 links here: run it with TMPDIR on ext4";
+  // Room for one link only: the group must not be torn apart.
+  ASSERT_EQ(::unlink(Path("links/0").c_str()), 0);
+  WholeLayer whole(store(), id);
+  Must(Make(whole.plan, "t"));
+  ExpectTree(whole.plan.manifest, "t");
+  EXPECT_EQ(StatOf("t/many").st_ino, StatOf("t/group").st_ino);
+  EXPECT_EQ(StatOf("t/many").st_nlink, 2U);
+  EXPECT_EQ(StatOf("t/other").st_nlink, 2U);
+}
+
+TEST_F(MakeTreeTest, WorksWithFewDescriptors) {
+  LayerMaker layer(store());
+  for (int i = 0; i < 400; ++i) layer.File(fmt::format("d{}/e/f", i), "x");
+  WholeLayer whole(store(), layer.Publish());
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 64;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  Result<void> made = Make(whole.plan, "t", PlaceFile::kLink, 4);
+  Result<void> copied = Make(whole.plan, "c", PlaceFile::kCopy, 4);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  Must(std::move(made));
+  Must(std::move(copied));
+  ExpectTree(whole.plan.manifest, "t");
+  ExpectTree(whole.plan.manifest, "c");
+}
+
+TEST_F(MakeTreeTest, LongestPathsAreMade) {
+  std::string path;
+  for (int i = 0; i < 16; ++i) path += std::string(250, 'd') + "/";  // 4016 bytes
+  path += std::string(70, 'f');
+  LayerMaker layer(store());
+  layer.File(path, "deep");
+  WholeLayer whole(store(), layer.Publish());
+  Must(Make(whole.plan, "t"));
+  UniqueFd tree = Must(OpenAt(AT_FDCWD, Path("t"), O_RDONLY | O_DIRECTORY));
+  EXPECT_EQ(Must(ReadFile(tree.get(), path)), "deep");
+}
+
+TEST_F(MakeTreeTest, MissingFileFailsAndPublishesNothing) {
+  LayerMaker layer(store());
+  layer.File("a/f", "x");
+  LayerId id = layer.Publish();
+  WholeLayer whole(store(), id);
+  ASSERT_EQ(::unlink((TreePath(id) + "/a/f").c_str()), 0);
+  Result<DerivedLayer> made = PublishTree(store(), whole.plan, "segment-x", {});
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().message(), "make segment-x: link a/f: No such file or directory");
+  EXPECT_TRUE(Must(ReadDirectory(Path("store/tmp"))).empty());
+  EXPECT_FALSE(Must(FindDerived(store(), "segment-x")).has_value());
+}
+
+TEST_F(MakeTreeTest, WhoPublishesTheSameNameGetsWhatIsThere) {
+  WholeLayer whole(store(), EveryKind());
+  std::vector<std::thread> threads;
+  std::mutex mutex;
+  std::set<ino_t> trees;
+  size_t existed = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      DerivedLayer derived = Must(PublishTree(store(), whole.plan, "segment-y", {}));
+      std::lock_guard lock(mutex);
+      struct stat st {};
+      ::fstat(derived.lease.fd(), &st);
+      trees.insert(st.st_ino);
+      existed += derived.existed ? 1 : 0;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(trees.size(), 1U);
+  EXPECT_EQ(existed, 3U);
+  EXPECT_TRUE(Must(ReadDirectory(Path("store/tmp"))).empty());
+  ExpectTree(whole.plan.manifest, "store/derived/segment-y/tree");
 }
 
 }  // namespace
