@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/io.h"
+#include "base/own_rights.h"
 #include "base/parallel.h"
 #include "base/path.h"
 #include "base/sys.h"
@@ -315,6 +316,23 @@ Result<void> TreeMaker::CopyGroup(const uint32_t* first, const uint32_t* last, H
   return {};
 }
 
+// Whether a file is below a directory that its owner may not go through, or is to be read and may
+// not.
+bool ModesAreInTheWay(const TreePlan& plan, PlaceFile place) {
+  for (const TreePlan::Origin& origin : plan.origins) {
+    if (origin.source == TreePlan::kNone) continue;
+    const Manifest& manifest = *plan.sources[origin.source].manifest;
+    const ManifestEntry& e = manifest.entry(origin.entry);
+    if (place != PlaceFile::kLink && e.type == EntryType::kFile && (e.mode & S_IRUSR) == 0) {
+      return true;
+    }
+    for (uint32_t at = e.parent; at != 0; at = manifest.entry(at).parent) {
+      if ((manifest.entry(at).mode & S_IXUSR) == 0) return true;
+    }
+  }
+  return false;
+}
+
 std::string TreePath(const std::string& name) {
   return "derived/" + name + "/tree";
 }
@@ -327,7 +345,11 @@ Result<void> MakeTree(const Store& store, const TreePlan& plan, int tree_fd,
     return Fail(Errc::kInvalid, "a plan of {} entries with {} origins", plan.manifest.size(),
                 plan.origins.size());
   }
-  return TreeMaker(store, plan, tree_fd, options).Run();
+  auto make = [&] { return TreeMaker(store, plan, tree_fd, options).Run(); };
+  if (::geteuid() == 0 || !ModesAreInTheWay(plan, options.place)) return make();
+  STRATA_TRY(RunWithOwnRights(make));
+  if (options.progress != nullptr) options.progress->entries += plan.manifest.size() - 1;
+  return {};
 }
 
 Result<std::optional<DerivedLayer>> FindDerived(const Store& store, const std::string& name) {

@@ -189,9 +189,30 @@ TEST_F(MakeTreeTest, FileWithTooManyLinksIsCopiedWithItsWholeGroup) {
   EXPECT_EQ(StatOf("t/other").st_nlink, 2U);
 }
 
+// As an ordinary user the kernel stops us at such modes; ReadDirectory too, so the names are looked
+// at.
+TEST_F(MakeTreeTest, ModesThatShutTheOwnerOutAreNoObstacle) {
+  LayerMaker layer(store());
+  layer.File("shut/inside/f", "x", 0)
+      .Dir("shut/inside", 0)
+      .Dir("shut", 0)
+      .File("unreadable", "y", 0);
+  WholeLayer whole(store(), layer.Publish());
+  for (PlaceFile place : {PlaceFile::kLink, PlaceFile::kCopy}) {
+    std::string name = place == PlaceFile::kLink ? "linked" : "copied";
+    Must(Make(whole.plan, name, place));
+    EXPECT_EQ(StatOf(name + "/shut").st_mode & 07777, 0U);
+    ASSERT_EQ(::chmod(Path(name + "/shut").c_str(), 0700), 0);
+    EXPECT_EQ(StatOf(name + "/shut/inside").st_mode & 07777, 0U);
+    ASSERT_EQ(::chmod(Path(name + "/shut/inside").c_str(), 0700), 0);
+    EXPECT_EQ(StatOf(name + "/shut/inside/f").st_mode & 07777, 0U);
+    EXPECT_EQ(StatOf(name + "/unreadable").st_size, 1);
+  }
+}
+
 TEST_F(MakeTreeTest, WorksWithFewDescriptors) {
   LayerMaker layer(store());
-  for (int i = 0; i < 400; ++i) layer.File(fmt::format("d{}/e/f", i), "x");
+  for (int i = 0; i < 100; ++i) layer.File(fmt::format("d{}/e/f", i), "x");
   WholeLayer whole(store(), layer.Publish());
   rlimit before;
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
