@@ -79,6 +79,23 @@ def test_a_read_only_root_cannot_be_written_to(strata, layers, method, tmp_path)
     assert done.ok().out.split() == ["ro", "one"]
 
 
+def test_integration_commands_have_run(strata, base, tmp_path):
+    options = ("--integrate", "echo integrated > /etc/made")
+    done = strata("stage", "-q", *options, "base", tmp_path / "at", "--", "cat", tmp_path / "at/etc/made")
+    assert done.ok().out == "integrated"
+
+
+def test_a_root_that_is_left_in_place_keeps_its_layers(strata, layers, tmp_path):
+    strata("stage", "-m", IN_PLACE[-1], *layers, tmp_path / "at").ok()
+    removed = strata("rm", "two")
+    if IN_PLACE[-1] == "copy":  # it needs the layers no more
+        removed.ok()
+    else:
+        removed.fails(1)
+    assert (tmp_path / "at/etc/two").read_text() == "two\n"
+    strata("unstage", tmp_path / "at").ok()
+
+
 ATTACK = r"""
 import ctypes, os, sys
 at = sys.argv[1]

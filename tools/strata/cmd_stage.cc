@@ -7,22 +7,32 @@
 
 #include "base/io.h"
 #include "sandbox/stage_command.h"
-#include "stager/compose.h"
 #include "stager/flatten_chain.h"
 #include "stager/scratch.h"
 #include "stager/stager.h"
 #include "tools/strata/command.h"
+#include "tools/strata/composition.h"
 #include "tools/strata/layer_args.h"
+#include "tools/strata/run_options.h"
 
 namespace strata {
 namespace {
 
-enum StageOption { kStageMethod, kStageReadOnly, kStageLayersFrom };
+enum StageOption {
+  kStageMethod,
+  kStageReadOnly,
+  kStageLayersFrom,
+  kStageIntegrate,
+  kStageOnConflict
+};
 constexpr OptionSpec kStageOptions[] = {
     Value(kStageMethod, "method", 'm', "auto|overlay|fuse|hardlink|reflink|copy",
           "how the root gets there (default: auto)"),
     Flag(kStageReadOnly, "read-only", 0, "nothing can be written in the root"),
     LayersFromOption(kStageLayersFrom),
+    IntegrateOption(kStageIntegrate),
+    OnConflictOption(kStageOnConflict),
+    kQuietOption,
 };
 
 struct StageRequest {
@@ -92,20 +102,6 @@ Result<int> RunCommandAt(Context& context, const Store& store, const CachedRoot&
   return status;
 }
 
-// Of the root's entry in the cache, made when there is none.
-Result<CachedRoot> FindOrCompose(const Store& store, DependencySet set) {
-  set.Deduplicate();
-  const std::string encoded = set.Encode();
-  STRATA_ASSIGN(std::optional<CachedRoot> found, FindRoot(store, encoded));
-  if (found) return std::move(*found);
-  STRATA_ASSIGN(RootDraft draft, DraftRoot(store, set, {}));
-  if (!draft.commands.empty()) {
-    return Fail(Errc::kUnsupported,
-                "this root needs integration commands, and is not composed yet");
-  }
-  return PublishRoot(store, encoded, draft.content);
-}
-
 Result<int> RunStage(Context& context, const ParsedArgs& args) {
   StageRequest request;
   StageAtOptions options;
@@ -134,7 +130,16 @@ Result<int> RunStage(Context& context, const ParsedArgs& args) {
   layers.layers.assign(args.operands.begin(), args.operands.end() - 1);
   if (const char* file = args.Get(kStageLayersFrom)) layers.layers_from = file;
   STRATA_ASSIGN(DependencySet set, ReadLayerArgs(*store, layers));
-  STRATA_ASSIGN(CachedRoot root, FindOrCompose(*store, std::move(set)));
+  for (const ParsedOption& option : args.options) {
+    if (option.spec->id == kStageIntegrate) {
+      STRATA_ASSIGN_WITH(std::string command, ParseIntegration(option), "--integrate");
+      set.integration.push_back(std::move(command));
+    } else if (option.spec->id == kStageOnConflict) {
+      STRATA_ASSIGN_WITH(set.on_conflict, ParseConflictPolicy(option), "--on-conflict");
+    }
+  }
+  STRATA_ASSIGN(Composition composition, Compose(context, set));
+  const CachedRoot& root = composition.root;
   if (!request.argv.empty()) return RunCommandAt(context, *store, root, request, options);
   STRATA_TRY_WITH(StageAt(*store, root, request.directory, options), "stage");
   return 0;
