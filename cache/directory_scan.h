@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Private to directory_layer: reads a directory into a manifest without opening a file. Several
-// threads look at the entries: 100,000 in about a quarter of a second.
+// threads look at the entries: 100,000 cost about 0.3 s of processor time.
 #pragma once
 
 #include <cstdint>

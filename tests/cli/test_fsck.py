@@ -168,3 +168,10 @@ def test_leftovers_are_counted_and_are_no_damage(strata, base, store):
 def test_unknown_layers_are_an_error(strata, base):
     strata("fsck", "bsae").fails(1, "no layer or ref named bsae", "did you mean base?")
     strata("fsck", "0" * 64).fails(1, "no layer 000")
+
+
+def test_files_of_unmanaged_directories_are_not_taken_for_damaged(strata, base, tmp_path):
+    (tmp_path / "art").mkdir()
+    (tmp_path / "art/file").write_text("never read by strata")
+    strata("run", "base", f"dir:{tmp_path}/art@k:at=/opt", "--", "cat", "/opt/file").ok()
+    strata("fsck").ok()
