@@ -100,6 +100,13 @@ def test_a_capture_holds_nothing_of_it(strata, base):
     assert strata("files", "new").ok().out.split() == ["/", "/mine"] or "/made" not in strata("files", "new").out
 
 
+def test_a_root_that_is_staged_at_a_directory_has_it(strata, base, layer, tmp_path):
+    layer("one", {"opt/1": "1"}, "--integrate", "echo x > /made")
+    strata("stage", "--method", "copy", "base", "one", tmp_path / "at").ok()
+    assert (tmp_path / "at/made").read_text() == "x\n"
+    strata("unstage", tmp_path / "at").ok()
+
+
 def test_has_no_network(strata, base):
     options = ("--net", "host", "--integrate", "tail -n +3 /proc/net/dev | sed 's/:.*//' > /links")
     assert strata.sh("cat /links", options=options).ok().out.split() == ["lo"]
