@@ -82,7 +82,7 @@ Result<bool> LooksEmpty(int root_fd) {
     static constexpr std::string_view kOurs[] = {
         "layers", "refs", "roots", "pins",  "derived", "workspaces", "caches",
         "stages", "tmp",  "trash", "mnt",   "config",  "format", "boot",
-        "unverified", "damaged"};
+        "unverified", "damaged", "stages-at", "gc-stamp"};
     if (std::find(std::begin(kOurs), std::end(kOurs), name) == std::end(kOurs)) empty = false;
   }
   ::closedir(dir);
@@ -322,7 +322,8 @@ Result<bool> Store::PublishAs(PendingLayer& pending, const std::vector<uint8_t>&
   return true;
 }
 
-Result<void> Store::CleanLeftovers() const {
+Result<size_t> Store::CleanLeftovers(Leftovers what) const {
+  size_t found = 0;
   for (const char* place : {"tmp", "stages", "trash"}) {
     STRATA_ASSIGN(UniqueFd fd, OpenDir(place));
     UniqueFd listing(sys::OpenAt(fd.get(), ".", O_RDONLY | O_DIRECTORY));
@@ -342,11 +343,13 @@ Result<void> Store::CleanLeftovers() const {
       // Only a lock that was had says that nobody has it: not one that failed for want of
       // descriptors.
       bool ours = lock || lock.error().sys_errno() == ENOTDIR || std::string_view(place) == "trash";
-      if (ours) static_cast<void>(RemoveTree(fd.get(), name));
+      if (!ours) continue;
+      ++found;
+      if (what == Leftovers::kRemove) static_cast<void>(RemoveTree(fd.get(), name));
     }
     ::closedir(dir);
   }
-  return {};
+  return found;
 }
 
 }  // namespace strata

@@ -139,7 +139,9 @@ class Store {
   Result<std::vector<Target>> ListPins() const;    // sorted, layers first
 
   // Removes what killed processes left in tmp/, stages/ and trash/. Cheap when there is nothing.
-  Result<void> CleanLeftovers() const;
+  // How many there were.
+  enum class Leftovers { kRemove, kCount };
+  Result<size_t> CleanLeftovers(Leftovers what = Leftovers::kRemove) const;
 
  private:
   // Sees to what a power loss may have torn since it was last open (durable.h).

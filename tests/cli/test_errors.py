@@ -51,8 +51,8 @@ def test_unknown_option(strata):
 @pytest.mark.parametrize(
     ("args", "message", "hint"),
     [
-        (["show"], "show: an argument is missing", "usage: strata show [--json] LAYER"),
-        (["show", "a", "b"], "show: unexpected argument 'b'", "usage: strata show [--json] LAYER"),
+        (["show"], "show: an argument is missing", "usage: strata show [--json] LAYER|ROOT"),
+        (["show", "a", "b"], "show: unexpected argument 'b'", "usage: strata show [--json] LAYER|ROOT"),
         (["import", "--name"], "--name needs a value: REF", None),
         (["import", "--format", "zip", "x"], "--format: 'zip' is none of the choices", "--format auto|dir|tar|oci"),
         (["import", "--mtime", "now", "x"], "--mtime: 'now' is not a time in seconds since 1970", None),

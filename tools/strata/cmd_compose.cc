@@ -2,6 +2,7 @@
 //
 // strata compose: makes the root of a dependency set ready, so that the first run in it is like any
 // other.
+#include "tools/strata/collect.h"
 #include "tools/strata/command.h"
 #include "tools/strata/composition.h"
 #include "tools/strata/json.h"
@@ -56,7 +57,8 @@ Result<int> RunCompose(Context& context, const ParsedArgs& args) {
   const char* name = args.Get(kComposeName);
   if (name != nullptr) STRATA_TRY_WITH(Store::CheckRefName(name), "--name");
   STRATA_ASSIGN(Composition composition, Compose(context, set));
-  // NAMEREF if (name != nullptr) STRATA_TRY(store->SetRef(name, composition.root.key));
+  if (name != nullptr) STRATA_TRY(store->SetRef(name, composition.root.key));
+  if (!composition.root.hit) CollectAfterPublishing(context, *store);
   if (context.json) {
     Json json = ToJson(composition);
     json["ref"] = name != nullptr ? Json(name) : Json();

@@ -4,6 +4,7 @@
 #include "cache/import.h"
 
 #include "cache/durable.h"
+#include "tools/strata/collect.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/progress.h"
@@ -78,6 +79,7 @@ Result<int> RunImport(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(ImportResult result, import());
   const char* name = args.Get(kName);
   if (name != nullptr) STRATA_TRY(store->SetRef(name, result.id));
+  CollectAfterPublishing(context, *store);
 
   if (!context.quiet) {
     for (const std::string& warning : result.warnings) PrintWarning(warning);

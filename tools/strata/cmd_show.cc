@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // strata show: one layer or composed root.
+#include "base/path.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/layer_info.h"
@@ -21,6 +22,7 @@ Result<int> ShowRoot(Context& context, const Store& store, const RootKey& key) {
     for (const SetItem& item : root.set.items) {
       Json layer = {{"id", item.id.Hex()}};
       SetText(layer, "view", item.view);
+      if (!item.directory.empty()) SetText(layer, "directory", item.directory);
       json["layers"].push_back(std::move(layer));
     }
     json["integration_commands"] = root.set.integration;
@@ -40,7 +42,11 @@ Result<int> ShowRoot(Context& context, const Store& store, const RootKey& key) {
   for (const std::string& command : root.set.integration) out.Print("integrate {}\n", command);
   for (const SetItem& item : root.set.items) {
     std::string view = item.view.empty() ? "" : ":" + item.view;
-    out.Print("layer     {}{}  {}\n", ShortId(item.id), view, names.Text(item.id));
+    if (!item.directory.empty()) {
+      out.Print("directory {}{}\n", QuotePath(item.directory), view);
+    } else {
+      out.Print("layer     {}{}  {}\n", ShortId(item.id), view, names.Text(item.id));
+    }
   }
   for (const std::string& lower : root.content.lowers) out.Print("mounts    {}\n", lower);
   return 0;

@@ -9,7 +9,8 @@ constexpr const CommandSpec* kCommands[] = {
     &kImportCommand,   &kRunCommand,    &kShellCommand, &kComposeCommand, &kStageCommand,
     &kUnstageCommand,  &kListCommand,   &kShowCommand,  &kFilesCommand,   &kDiffCommand,
     &kOverlapsCommand, &kTagCommand,    &kUntagCommand, &kRmCommand,      &kPinCommand,
-    &kUnpinCommand,    &kExportCommand, &kFsckCommand,  &kDoctorCommand,
+    &kUnpinCommand,    &kExportCommand, &kGcCommand,    &kDuCommand,      &kFsckCommand,
+    &kDoctorCommand,
 };
 
 }  // namespace

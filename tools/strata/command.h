@@ -53,6 +53,8 @@ extern const CommandSpec kPinCommand;
 extern const CommandSpec kUnpinCommand;
 extern const CommandSpec kExportCommand;
 extern const CommandSpec kFsckCommand;
+extern const CommandSpec kGcCommand;
+extern const CommandSpec kDuCommand;
 extern const CommandSpec kDoctorCommand;
 
 }  // namespace strata

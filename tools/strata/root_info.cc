@@ -5,6 +5,8 @@
 
 #include "stager/stage_record.h"
 
+#include "stager/stage_record.h"
+
 namespace strata {
 
 Result<Names> Names::Read(const Store& store) {

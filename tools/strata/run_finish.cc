@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
 #include "tools/strata/json.h"
+#include "tools/strata/collect.h"
 #include "tools/strata/progress.h"
 #include "tools/strata/run_session.h"
 
@@ -81,6 +82,7 @@ Result<void> RunSession::Capture() {
     STRATA_ASSIGN(captured_, CaptureUpper(*store_, std::move(pending), *chain, options));
   }
   STRATA_TRY(store_->SetRef(request_.capture, captured_->id));
+  CollectAfterPublishing(context_, *store_);
   if (!context_.quiet) {
     for (const std::string& warning : captured_->warnings) PrintWarning(warning);
   }

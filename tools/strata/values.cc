@@ -7,31 +7,6 @@
 #include <optional>
 
 namespace strata {
-namespace {
-
-// "12" or "12.5" in thousandths, up to `max` units; nothing else. A float would round, and strtod
-// follows the locale.
-std::optional<uint64_t> ParseThousandths(std::string_view text, uint64_t max) {
-  size_t point = std::min(text.find('.'), text.size());
-  uint64_t whole = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + point, whole);
-  if (error != std::errc() || end != text.data() + point || whole > max) return std::nullopt;
-  uint64_t thousandths = 0;
-  if (point < text.size()) {
-    std::string_view digits = text.substr(point + 1);
-    if (digits.empty() || digits.size() > 3) return std::nullopt;
-    uint64_t scale = 100;
-    for (char c : digits) {
-      if (c < '0' || c > '9') return std::nullopt;
-      thousandths += static_cast<uint64_t>(c - '0') * scale;
-      scale /= 10;
-    }
-  }
-  return whole * 1000 + thousandths;
-}
-
-}  // namespace
-
 Result<uint64_t> ParseNumber(std::string_view text, uint64_t max) {
   uint64_t value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -42,24 +17,6 @@ Result<uint64_t> ParseNumber(std::string_view text, uint64_t max) {
     return Fail(Errc::kInvalid, "'{}' is not a whole number", text);
   }
   return value;
-}
-
-Result<uint64_t> ParseSize(std::string_view text) {
-  constexpr std::string_view kUnits = "KMGT";
-  std::string_view number = text;
-  unsigned shift = 0;
-  char last = text.empty() ? '\0' : text.back();
-  if (last >= 'a' && last <= 'z') last = static_cast<char>(last - 'a' + 'A');
-  if (size_t unit = kUnits.find(last); unit != std::string_view::npos) {
-    shift = static_cast<unsigned>(10 * (unit + 1));
-    number.remove_suffix(1);
-  }
-  if (shift == 0 && number.find('.') != std::string_view::npos) number = {};  // half a byte
-  auto thousandths = ParseThousandths(number, (INT64_MAX / 1000 - 1) >> shift);
-  if (!thousandths) {
-    return Fail(Errc::kInvalid, "'{}' is not a size (bytes, or a number with K, M, G or T)", text);
-  }
-  return (*thousandths << shift) / 1000;
 }
 
 Result<std::chrono::milliseconds> ParseDuration(std::string_view text) {

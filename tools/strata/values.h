@@ -9,15 +9,13 @@
 #include <string_view>
 #include <utility>
 
+#include "base/numbers.h"  // ParseSize
 #include "base/result.h"
 
 namespace strata {
 
 // A whole number from 0 to `max`.
 Result<uint64_t> ParseNumber(std::string_view text, uint64_t max = UINT64_MAX);
-
-// "4096", "64K", "1.5G": bytes, with K, M, G or T for powers of 1024 (lower case too).
-Result<uint64_t> ParseSize(std::string_view text);
 
 // "90", "1.5s", "10m", "2h": seconds, unless a unit says otherwise. At most ten years.
 Result<std::chrono::milliseconds> ParseDuration(std::string_view text);
