@@ -75,5 +75,15 @@ def test_goes_to_stdout_when_asked_to(strata, base):
     assert json.loads(done.stdout)["status"] == 0
 
 
+def test_goes_to_a_log_that_is_stdout_without_replacing_the_link_to_it(strata, base, tmp_path):
+    """/dev/stdout is such a link, and root could replace it."""
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    with open(tmp_path / "log", "w") as log:
+        strata("run", "-q", "--stats", tmp_path / "stdout", "base", "--", "echo", "said", stdout=log).ok()
+    assert (tmp_path / "stdout").is_symlink()
+    said, _, stats = (tmp_path / "log").read_text().partition("\n")
+    assert said == "said" and json.loads(stats)["status"] == 0
+
+
 def test_a_place_that_cannot_be_written_to_is_named(strata, base, tmp_path):
     strata("run", "--stats", tmp_path / "no/where", "base", "--", "true").fails(None, "--stats", str(tmp_path / "no"))

@@ -103,11 +103,13 @@ Result<int> RunCommandAt(Context& context, const Store& store, const CachedRoot&
 }
 
 // What is left in place needs its root for as long as it is there, and only the cache keeps one.
+// (A copy does not, but the copying methods take no unmanaged directory: MakeRootTree says so.)
 Result<void> CheckKept(const CachedRoot& root, StageMethod method) {
   if (root.lease.held() || IsCopy(method)) return {};
-  return Unexpected(Error(Errc::kInvalid, "this root cannot be cached, and so not be left in place")
-                        .Hint("--method copy; or, where a plain directory is the reason, give it a "
-                              "key: dir:PATH@KEY"));
+  return Unexpected(
+      Error(Errc::kInvalid, "this root cannot be cached, and so not be left in place")
+          .Hint("a plain directory needs a key: dir:PATH@KEY; or give a COMMAND, and it "
+                "is there for that long"));
 }
 
 Result<int> RunStage(Context& context, const ParsedArgs& args) {

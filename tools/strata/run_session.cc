@@ -30,6 +30,15 @@ bool IsReadOnly(const Error& error) {
   return error.sys_errno() == EROFS || error.sys_errno() == EACCES || error.sys_errno() == EPERM;
 }
 
+// Standard output or error, where the file is the one that is open there; else -1.
+int StandardStream(const struct stat& file) {
+  for (int fd : {1, 2}) {
+    struct stat st;
+    if (::fstat(fd, &st) == 0 && st.st_dev == file.st_dev && st.st_ino == file.st_ino) return fd;
+  }
+  return -1;
+}
+
 // The path without links, for comparing; empty where there is none.
 std::string RealPath(const std::string& path) {
   char* real = ::realpath(path.c_str(), nullptr);
@@ -80,7 +89,13 @@ Result<void> RunSession::FindHostPlaces() {
   }
   if (request_.stats_file.empty()) return {};
   struct stat st;
-  if (sys::FstatAt(AT_FDCWD, request_.stats_file.c_str(), &st, 0) == 0 && !S_ISREG(st.st_mode)) {
+  const bool exists = sys::FstatAt(AT_FDCWD, request_.stats_file.c_str(), &st, 0) == 0;
+  if (int stream = exists ? StandardStream(st) : -1; stream >= 0) {
+    // /dev/stdout while that is a log: a rename would take the place of the link in /dev.
+    STRATA_ASSIGN(stats_fd_, sys::CheckFd(::fcntl(stream, F_DUPFD_CLOEXEC, 3), "fcntl", "--stats"));
+    return {};
+  }
+  if (exists && !S_ISREG(st.st_mode)) {
     // /dev/stdout or a fifo is written to; a rename would take its place.
     STRATA_ASSIGN_WITH(stats_fd_, OpenAt(AT_FDCWD, request_.stats_file, O_WRONLY | O_NOCTTY),
                        "--stats");
