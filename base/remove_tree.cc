@@ -46,6 +46,9 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
   int rc = sys::UnlinkAt(parent_fd, name.c_str());
   if (rc == 0 || rc == -ENOENT) return {};
   if (rc != -EISDIR && rc != -EPERM) return FailSys(-rc, "unlink", name);
+  rc = sys::UnlinkAt(parent_fd, name.c_str(), AT_REMOVEDIR);
+  if (rc == 0 || rc == -ENOENT) return {};
+  if (rc == -EBUSY) return FailSys(EBUSY, "rmdir", name);
 
   // An explicit stack: a hostile tree may be deeper than ours is.
   std::vector<Level> stack;
@@ -74,6 +77,12 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
     stack.push_back({dir, child});
     return true;
   };
+  auto remove = [](int dir_fd, const char* child, int flags) {
+    int removed = sys::UnlinkAt(dir_fd, child, flags);
+    if (removed != -EACCES) return removed;
+    ::fchmod(dir_fd, 0700);  // a directory without w for its owner
+    return sys::UnlinkAt(dir_fd, child, flags);
+  };
   if (!enter(parent_fd, name.c_str())) {
     if (first_error) return Unexpected(std::move(*first_error));
     return {};
@@ -98,24 +107,18 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
     }
     std::string_view child(entry->d_name);
     if (child == "." || child == "..") continue;
-    if (entry->d_type != DT_DIR) {
-      rc = sys::UnlinkAt(dir_fd, entry->d_name);
-      if (rc == -EACCES) {  // a directory without w for its owner
-        ::fchmod(dir_fd, 0700);
-        rc = sys::UnlinkAt(dir_fd, entry->d_name);
-      }
-      if (rc == 0 || rc == -ENOENT) continue;
-      if (rc != -EISDIR) {
-        note(-rc, "unlink", child);
-        continue;
-      }
-    } else {
-      rc = sys::UnlinkAt(dir_fd, entry->d_name, AT_REMOVEDIR);
-      if (rc == -EACCES) {
-        ::fchmod(dir_fd, 0700);
-        rc = sys::UnlinkAt(dir_fd, entry->d_name, AT_REMOVEDIR);
-      }
-      if (rc == 0 || rc == -ENOENT) continue;
+    int flags = entry->d_type == DT_DIR ? AT_REMOVEDIR : 0;
+    rc = remove(dir_fd, entry->d_name, flags);
+    if (rc == -EISDIR) {  // a file system that does not tell types
+      flags = AT_REMOVEDIR;
+      rc = remove(dir_fd, entry->d_name, flags);
+    }
+    if (rc == 0 || rc == -ENOENT) continue;
+    // The kernel says EBUSY of what has something mounted on it, before it looks whether it is
+    // empty: we never go in there.
+    if (flags == 0 || rc == -EBUSY) {
+      note(-rc, flags == 0 ? "unlink" : "rmdir", child);
+      continue;
     }
     enter(dir_fd, entry->d_name);
   }

@@ -3,15 +3,19 @@
 // io, TempDir, RemoveTree and FileLock, on a real file system.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <string>
 
 #include "base/file_lock.h"
 #include "base/io.h"
+#include "base/own_rights.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
@@ -98,6 +102,35 @@ TEST_F(FilesTest, RemoveTreeFollowsNoLink) {
   ASSERT_EQ(sys::SymlinkAt("../keep", fd(), "t/link"), 0);
   EXPECT_TRUE(RemoveTree(fd(), "t"));
   EXPECT_TRUE(Exists("keep/f"));
+}
+
+TEST_F(FilesTest, RemoveTreeNeverGoesIntoAMount) {
+  EXPECT_TRUE(MakeDirs(fd(), "keep", 0700));
+  Touch("keep/f");
+  EXPECT_TRUE(MakeDirs(fd(), "t/on/here", 0700));
+  Touch("t/f");
+  auto done = RunWithOwnRights([&]() -> Result<void> {  // in a namespace that may mount
+    STRATA_TRY(sys::Check(sys::Unshare(CLONE_NEWNS), "unshare"));
+    // By path: the descriptor leads to the mounts of the other namespace.
+    char path[4096] = {};
+    if (::readlink(fmt::format("/proc/self/fd/{}", fd()).c_str(), path, sizeof path - 1) < 0 ||
+        ::chdir(path) != 0) {
+      return FailSys(errno, "chdir", path);
+    }
+    for (const char* place : {"t/on/here", "t/on"}) {
+      STRATA_TRY(sys::Check(sys::Mount("keep", place, nullptr, MS_BIND, nullptr), "mount", place));
+      UniqueFd here(sys::OpenAt(AT_FDCWD, ".", O_RDONLY | O_DIRECTORY));
+      auto removed = RemoveTree(here.get(), "t");
+      if (removed || removed.error().sys_errno() != EBUSY) return Fail(Errc::kInvalid, "no EBUSY");
+      removed = RemoveTree(here.get(), place);
+      if (removed || removed.error().sys_errno() != EBUSY) return Fail(Errc::kInvalid, "of itself");
+    }
+    return {};
+  });
+  EXPECT_TRUE(done) << done.error().message();
+  EXPECT_TRUE(Exists("keep/f"));
+  EXPECT_FALSE(Exists("t/f"));
+  EXPECT_TRUE(RemoveTree(fd(), "t"));
 }
 
 TEST_F(FilesTest, RemoveTreeOfNothingOrAFileIsFine) {
