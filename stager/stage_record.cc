@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,6 +15,7 @@
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
+#include "stager/mount_table.h"
 
 namespace strata {
 namespace {
@@ -33,13 +35,36 @@ uint64_t MountNamespace() {
   return sys::FstatAt(AT_FDCWD, "/proc/self/ns/mnt", &st, 0) == 0 ? st.st_ino : 0;
 }
 
-// Of the mount that `path` is on; 0 where the kernel (before 5.8) does not say. A negative value is
-// an errno: ENOTCONN of a mount whose daemon died.
-int64_t MountId(const std::string& path) {
+// Of the mount that `path` is on; 0 where it cannot be told.
+uint64_t MountId(const std::string& path) {
   struct statx st;
   int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-  if (::statx(AT_FDCWD, path.c_str(), flags, STATX_MNT_ID, &st) != 0) return -errno;
-  return (st.stx_mask & STATX_MNT_ID) != 0 ? static_cast<int64_t>(st.stx_mnt_id) : 0;
+  if (::statx(AT_FDCWD, path.c_str(), flags, STATX_MNT_ID, &st) != 0) return 0;
+  return (st.stx_mask & STATX_MNT_ID) != 0 ? st.stx_mnt_id : 0;  // Linux 5.8
+}
+
+struct Identity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  int64_t birth = 0;
+};
+
+// -errno
+int ReadIdentity(int dir_fd, const char* path, Identity* identity) {
+  struct statx st;
+  int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*path == '\0' ? AT_EMPTY_PATH : 0);
+  if (::statx(dir_fd, path, flags, STATX_INO | STATX_BTIME, &st) != 0) return -errno;
+  identity->device = makedev(st.stx_dev_major, st.stx_dev_minor);
+  identity->inode = st.stx_ino;
+  if ((st.stx_mask & STATX_BTIME) != 0) {
+    identity->birth = st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec;
+  }
+  return 0;
+}
+
+bool IsSame(const Identity& identity, const StageRecord& record) {
+  return identity.inode == record.inode && identity.device == record.device &&
+         identity.birth == record.birth;
 }
 
 // Fields, each a name and a value, all ended by NUL: a path may hold anything else.
@@ -61,6 +86,7 @@ std::string Encode(const StageRecord& record) {
   put("mount", std::to_string(record.mount_id));
   put("device", std::to_string(record.device));
   put("inode", std::to_string(record.inode));
+  put("birth", std::to_string(record.birth));
   return text;
 }
 
@@ -102,6 +128,7 @@ bool SetField(std::string_view name, std::string_view value, StageRecord& record
   if (name == "mount") return Parse(value, &record.mount_id);
   if (name == "device") return Parse(value, &record.device);
   if (name == "inode") return Parse(value, &record.inode);
+  if (name == "birth") return Parse(value, &record.birth);
   return false;
 }
 
@@ -125,21 +152,34 @@ std::optional<StageRecord> Decode(const std::string& id, std::string_view text) 
   return record;
 }
 
+bool IsRoot(const MountEntry& mount) {
+  return mount.type == "overlay" || mount.type.starts_with("fuse");
+}
+
+// Whether the root of the record is mounted: by the table of mounts, as something may be mounted
+// over it, and then the directory tells of that one.
+bool IsMounted(const StageRecord& record) {
+  auto mounts = ReadMountTable();
+  if (!mounts) return true;  // who cannot tell leaves it alone
+  return std::any_of(mounts->begin(), mounts->end(), [&](const MountEntry& mount) {
+    if (!IsRoot(mount)) return false;
+    if (record.complete && record.mount_id != 0) return mount.id == record.mount_id;
+    // Left half-made: its number is of the mount that was there before.
+    return mount.directory == record.directory && mount.id != record.mount_id;
+  });
+}
+
 StageState StateOf(const StageRecord& record) {
   if (IsCopy(record.method)) {
-    struct stat st;
-    bool same = sys::FstatAt(AT_FDCWD, record.directory.c_str(), &st) == 0 &&
-                st.st_ino == record.inode && st.st_dev == record.device;
+    Identity identity;
+    bool same = ReadIdentity(AT_FDCWD, record.directory.c_str(), &identity) == 0 &&
+                IsSame(identity, record);
     return same ? StageState::kLive : StageState::kStale;
   }
   if (record.boot_id != BootId()) return StageState::kStale;
   // What is mounted in another mount namespace cannot be seen from here.
   if (record.mount_namespace != MountNamespace()) return StageState::kLive;
-  int64_t id = MountId(record.directory);
-  if (id == -ENOTCONN || id == 0) return StageState::kLive;
-  // One that is not complete has the number of the mount that was there before.
-  bool same = id > 0 && static_cast<uint64_t>(id) == record.mount_id;
-  return same == record.complete && id > 0 ? StageState::kLive : StageState::kStale;
+  return IsMounted(record) ? StageState::kLive : StageState::kStale;
 }
 
 // The stages and, with `remove`, without the stale ones afterwards.
@@ -203,13 +243,21 @@ Result<TempDir> NewStageRecord(int stages_at_fd, StageRecord& record) {
 Result<void> WriteStageRecord(int record_dir_fd, StageRecord& record) {
   record.boot_id = BootId();
   record.mount_namespace = MountNamespace();
-  record.mount_id = static_cast<uint64_t>(std::max<int64_t>(MountId(record.directory), 0));
-  struct stat st;
-  int rc = sys::FstatAt(AT_FDCWD, record.directory.c_str(), &st);
-  if (rc < 0) return FailSys(-rc, "stat", record.directory);
-  record.device = st.st_dev;
-  record.inode = st.st_ino;
+  record.mount_id = MountId(record.directory);
+  Identity identity;
+  int rc = ReadIdentity(AT_FDCWD, record.directory.c_str(), &identity);
+  if (rc < 0) return FailSys(-rc, "statx", record.directory);
+  record.device = identity.device;
+  record.inode = identity.inode;
+  record.birth = identity.birth;
   return ReplaceFile(record_dir_fd, "record", Encode(record), 0600);
+}
+
+Result<bool> IsStagedDirectory(int directory_fd, const StageRecord& record) {
+  Identity identity;
+  int rc = ReadIdentity(directory_fd, "", &identity);
+  if (rc < 0) return FailSys(-rc, "statx", record.directory);
+  return IsSame(identity, record);
 }
 
 Result<std::vector<ListedStage>> ListStageRecords(const Store& store) {

@@ -41,9 +41,11 @@ struct StageRecord {
   std::string boot_id;
   uint64_t mount_namespace = 0;
   uint64_t mount_id = 0;
-  // Of copies: the directory itself.
+  // Of copies: the directory itself. Its birth (nanoseconds since 1970; 0 where the file system
+  // does not tell) as the number of an inode is soon used again.
   uint64_t device = 0;
   uint64_t inode = 0;
+  int64_t birth = 0;
 };
 
 enum class StageState {
@@ -66,6 +68,8 @@ Result<void> WriteStageRecord(int record_dir_fd, StageRecord& record);
 Result<std::vector<ListedStage>> ListStageRecords(const Store& store);  // by directory
 // Removes the records of stale stages with what belongs to them in the store; nothing elsewhere.
 Result<void> CleanStaleStages(const Store& store);
+// Whether the open directory is the one of the record, which a copy was made in.
+Result<bool> IsStagedDirectory(int directory_fd, const StageRecord& record);
 // The roots that must not be removed, as no process holds a lease on them.
 Result<std::vector<RootKey>> RootsHeldByStages(const Store& store);
 

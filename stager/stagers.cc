@@ -16,6 +16,7 @@
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "stager/flatten_chain.h"
+#include "stager/mount_table.h"
 #include "stager/overlay.h"
 #include "stager/scratch.h"
 #include "stager/stager.h"
@@ -191,6 +192,17 @@ class FuseStager : public Stager {
   }
 };
 
+// Before anything is removed; RemoveTree would leave the mount alone, and half of the tree.
+Result<void> CheckNothingIsMounted(const std::string& directory) {
+  STRATA_ASSIGN(std::vector<MountEntry> mounts, ReadMountTable());
+  for (const MountEntry& mount : mounts) {
+    if (!mount.directory.starts_with(directory + "/")) continue;
+    return Unexpected(Error(Errc::kBusy, fmt::format("something is mounted at {}", mount.directory))
+                          .Hint(fmt::format("umount {}", mount.directory)));
+  }
+  return {};
+}
+
 class CopyStager : public Stager {
  public:
   explicit CopyStager(StageMethod method) : method_(method) {}
@@ -212,11 +224,11 @@ class CopyStager : public Stager {
   Result<void> Remove(const Store&, const StageRecord& record) const override {
     STRATA_ASSIGN(UniqueFd tree,
                   OpenAt(AT_FDCWD, record.directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    struct stat st;
-    if (::fstat(tree.get(), &st) != 0) return FailSys(errno, "fstat", record.directory);
-    if (st.st_ino != record.inode || st.st_dev != record.device) {
+    STRATA_ASSIGN(bool same, IsStagedDirectory(tree.get(), record));
+    if (!same) {
       return Fail(Errc::kNotFound, "{} is not the directory that was staged", record.directory);
     }
+    STRATA_TRY(CheckNothingIsMounted(record.directory));
     ::fchmod(tree.get(), 0755);  // it may have been shut since
     std::vector<std::string> names;
     UniqueFd listing(sys::OpenAt(tree.get(), ".", O_RDONLY | O_DIRECTORY));

@@ -1,6 +1,7 @@
 """strata stage and unstage: roots at a directory of the caller's own view of the file system."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -204,6 +205,62 @@ def test_unstage_never_removes_what_stage_did_not_make(strata, layers, tmp_path)
     (at / "mine").write_text("mine")
     strata("unstage", at).fails(1, "this store has staged nothing there")
     assert (at / "mine").exists() and (tmp_path / "moved/etc/file").exists()
+    assert os.listdir(strata.store / "stages-at") == []
+
+
+def test_a_new_directory_is_not_taken_for_the_old_one(strata, layers, tmp_path):
+    at = tmp_path / "at"
+    strata("stage", "-m", "copy", *layers, at).ok()
+    shutil.rmtree(at)
+    at.mkdir()  # ext4 gives it the number that the other had
+    (at / "mine").write_text("mine")
+    strata("unstage", at).fails(1, "this store has staged nothing there")
+    assert (at / "mine").read_text() == "mine"
+
+
+def in_namespace(strata, script):
+    """Runs a script where it may mount, with strata as "$STRATA"."""
+    args = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script]
+    environment = {**strata.environment(), "STRATA": strata.command("list")[0], "PATH": os.environ["PATH"]}
+    done = subprocess.run(args, env=environment, capture_output=True, text=True)
+    return Result(done.args, done.returncode, done.stdout, done.stderr)
+
+
+def test_unstage_never_goes_into_what_is_mounted_in_a_copy(strata, layers, tmp_path):
+    at = tmp_path / "at"
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/keep").write_text("data")
+    script = f"""
+        "$STRATA" stage -m copy {" ".join(layers)} {at}
+        mount --bind {tmp_path}/precious {at}/etc
+        ! "$STRATA" unstage {at}
+        test -f {at}/bin/tool
+        umount {at}/etc
+        "$STRATA" unstage {at}
+    """
+    done = in_namespace(strata, script).ok()
+    assert f"something is mounted at {at}/etc" in done.stderr and f"hint: umount {at}/etc" in done.stderr
+    assert (tmp_path / "precious/keep").read_text() == "data"
+    assert not at.exists()
+
+
+def test_a_root_that_something_is_mounted_over_is_still_staged(strata, layers, tmp_path):
+    at = tmp_path / "at"
+    script = f"""
+        "$STRATA" stage -m overlay {" ".join(layers)} {at}
+        echo mine > {at}/mine
+        mount -t tmpfs none {at}
+        "$STRATA" list stages
+        "$STRATA" stage -m overlay {" ".join(layers)} {tmp_path}/other
+        ! "$STRATA" unstage {at}
+        umount {at}
+        cat {at}/mine
+        "$STRATA" unstage {tmp_path}/other
+        "$STRATA" unstage {at}
+    """
+    done = in_namespace(strata, script).ok()
+    assert str(at) in done.out and done.out.endswith("mine")
+    assert "something else is mounted on the staged root" in done.stderr
     assert os.listdir(strata.store / "stages-at") == []
 
 
