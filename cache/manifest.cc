@@ -10,9 +10,14 @@
 #include <cstring>
 
 #include "base/io.h"
+#include "base/sys.h"
 #include "cache/manifest_layout.h"
 
 namespace strata {
+
+// A mapping costs a page fault and, where there are threads, an interrupt of the other processors
+// when it goes: more than to copy what most layers have.
+static constexpr size_t kReadUpTo = 64 << 10;
 
 static_assert(std::endian::native == std::endian::little, "the manifest is mapped as it is");
 
@@ -43,6 +48,18 @@ Result<Manifest> Manifest::Open(int dir_fd, const std::string& path) {
   }
   Manifest manifest;
   size_t size = static_cast<size_t>(st.st_size);
+  if (size <= kReadUpTo) {
+    std::vector<uint8_t> bytes(size);
+    for (size_t at = 0; at < size;) {
+      int64_t n = sys::Read(fd.get(), bytes.data() + at, size - at);
+      if (n < 0) return FailSys(static_cast<int>(-n), "read", path);
+      if (n == 0) return Fail(Errc::kCorrupt, "{}: too short for a manifest", path);
+      at += static_cast<size_t>(n);
+    }
+    auto read = FromBytes(std::move(bytes));
+    if (!read) return Unexpected(std::move(read).error().Wrap(path));
+    return read;
+  }
   void* mapping = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (mapping == MAP_FAILED) return FailSys(errno, "mmap", path);
   manifest.mapping_ = mapping;

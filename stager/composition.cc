@@ -2,8 +2,10 @@
 #include "stager/composition.h"
 
 #include <cerrno>
+#include <optional>
 #include <set>
 
+#include "base/parallel.h"
 #include "cache/directory_layer.h"
 #include "stager/lower_chain.h"
 #include "stager/view.h"
@@ -65,11 +67,15 @@ Result<Manifest> OpenTreeManifest(const Store& store, const std::string& path) {
 }
 
 Result<std::vector<Member>> OpenMembers(const Store& store, const DependencySet& set) {
+  // Nothing but system calls that wait for nobody: most of what a delta costs where many layers
+  // are.
+  std::vector<std::optional<Result<Member>>> opened(set.items.size());
+  ParallelFor(opened.size(), 0, [&](size_t i) { opened[i] = OpenItem(store, set.items[i]); });
   std::vector<Member> members;
-  members.reserve(set.items.size());  // manifests are pointed to
-  for (const SetItem& item : set.items) {
-    STRATA_ASSIGN(Member member, OpenItem(store, item));
-    members.push_back(std::move(member));
+  members.reserve(opened.size());  // manifests are pointed to
+  for (std::optional<Result<Member>>& member : opened) {
+    if (!*member) return Unexpected(std::move(*member).error());
+    members.push_back(std::move(**member));
   }
   return members;
 }

@@ -17,7 +17,7 @@ bool SameEntry(const Manifest& a, uint32_t a_entry, const Manifest& b, uint32_t 
          a.target(x) == b.target(y) && a.raw_xattrs(x) == b.raw_xattrs(y);
 }
 
-MergedTree::MergedTree(Rules rules) : rules_(rules), table_(1024, 0) {}
+MergedTree::MergedTree(Rules rules) : rules_(rules), table_(1024) {}
 
 uint32_t MergedTree::Merge(const Piece& piece) {
   uint32_t index = static_cast<uint32_t>(pieces_.size());
@@ -31,7 +31,7 @@ uint32_t MergedTree::Merge(const Piece& piece) {
                          .opaque = opaque && rules_ == Rules::kRun,
                          .children_piece = index};
     if (index > 0) {
-      table_.assign(table_.size(), 0);
+      table_.assign(table_.size(), Slot{});
       nodes_.resize(1);
     }
     return index;
@@ -49,14 +49,14 @@ std::string MergedTree::Path(NodeId id) const {
   return path;
 }
 
-size_t MergedTree::Slot(NodeId parent, std::string_view name) const {
-  return Xxh3Short(name, parent) & (table_.size() - 1);
+uint32_t MergedTree::HashOf(NodeId parent, std::string_view name) {
+  return static_cast<uint32_t>(Xxh3Short(name, parent));
 }
 
 void MergedTree::Insert(NodeId id) {
-  size_t slot = Slot(nodes_[id].parent, name(id));
-  while (table_[slot] != 0) slot = (slot + 1) & (table_.size() - 1);
-  table_[slot] = id;
+  size_t slot = nodes_[id].hash & (table_.size() - 1);
+  while (table_[slot].id != 0) slot = (slot + 1) & (table_.size() - 1);
+  table_[slot] = {id, nodes_[id].hash};
 }
 
 MergedTree::NodeId MergedTree::Add(NodeId parent, uint32_t piece, uint32_t entry, bool opaque) {
@@ -66,6 +66,7 @@ MergedTree::NodeId MergedTree::Add(NodeId parent, uint32_t piece, uint32_t entry
                     .entry = entry,
                     .parent = parent,
                     .touched_by = piece,
+                    .hash = HashOf(parent, pieces_[piece].manifest->name(e)),
                     .opaque = opaque && rules_ == Rules::kRun,
                     .implicit = e.implicit(),
                     .children_piece = piece,
@@ -73,7 +74,7 @@ MergedTree::NodeId MergedTree::Add(NodeId parent, uint32_t piece, uint32_t entry
                     .next_sibling = nodes_[parent].first_child});
   nodes_[parent].first_child = id;
   if (nodes_.size() * 2 > table_.size()) {
-    table_.assign(table_.size() * 2, 0);
+    table_.assign(table_.size() * 2, Slot{});
     for (NodeId other = 1; other < nodes_.size(); ++other) {
       if (!nodes_[other].dead) Insert(other);
     }
@@ -99,9 +100,11 @@ void MergedTree::Expand(NodeId directory) {
 
 std::optional<MergedTree::NodeId> MergedTree::FindExpanded(NodeId directory,
                                                            std::string_view wanted) const {
-  for (size_t slot = Slot(directory, wanted);; slot = (slot + 1) & (table_.size() - 1)) {
-    NodeId id = table_[slot];
+  const uint32_t hash = HashOf(directory, wanted);
+  for (size_t slot = hash & (table_.size() - 1);; slot = (slot + 1) & (table_.size() - 1)) {
+    NodeId id = table_[slot].id;
     if (id == 0) return std::nullopt;
+    if (table_[slot].hash != hash) continue;
     if (!nodes_[id].dead && nodes_[id].parent == directory && name(id) == wanted) return id;
   }
 }

@@ -63,6 +63,7 @@ class MergedTree {
     uint32_t entry = 0;
     NodeId parent = 0;
     uint32_t touched_by = 0;  // the topmost piece that has an entry here
+    uint32_t hash = 0;        // of parent and name
     bool dead = false;
     bool opaque = false;    // kRun only
     bool implicit = false;  // of a directory: nobody gave it metadata
@@ -115,13 +116,19 @@ class MergedTree {
   std::optional<NodeId> FindExpanded(NodeId directory, std::string_view name) const;
   void MergeDirectory(NodeId id, uint32_t piece, uint32_t entry);
   void MergeChild(NodeId directory, uint32_t piece, uint32_t entry);
-  size_t Slot(NodeId parent, std::string_view name) const;
+  static uint32_t HashOf(NodeId parent, std::string_view name);
   void Insert(NodeId id);
 
   const Rules rules_;
   std::vector<Piece> pieces_;
   std::vector<Node> nodes_;
-  std::vector<NodeId> table_;  // open addressing over (parent, name); 0 is an empty slot
+  // Open addressing over (parent, name), with the hash at hand: most slots that are looked at are of
+  // other names, whose manifests would have to be fetched to see it.
+  struct Slot {
+    NodeId id = 0;  // 0: empty
+    uint32_t hash = 0;
+  };
+  std::vector<Slot> table_;
   bool implicit_hides_metadata_ = false;
 };
 
