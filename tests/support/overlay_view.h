@@ -54,7 +54,11 @@ inline std::string AttributesOf(int fd) {
   return fmt::format("[{}]", fmt::join(list, " "));
 }
 
-inline Result<void> ReadTreeIn(int dir_fd, const std::string& prefix, Tree& tree,
+// The kernel lists a whiteout in a directory that merges with nothing, though it cannot be reached.
+// A tree that is composed must not show that, and everything in it is the caller's.
+enum class Strict { kNo, kYes };
+
+inline Result<void> ReadTreeIn(int dir_fd, const std::string& prefix, Strict strict, Tree& tree,
                                std::map<std::pair<dev_t, ino_t>, std::string>& inodes) {
   DIR* dir = ::fdopendir(::fcntl(dir_fd, F_DUPFD_CLOEXEC, 3));
   if (dir == nullptr) return FailSys(errno, "fdopendir", prefix);
@@ -67,10 +71,12 @@ inline Result<void> ReadTreeIn(int dir_fd, const std::string& prefix, Tree& tree
     const std::string path = prefix + name;
     struct stat st;
     int rc = sys::FstatAt(dir_fd, name.c_str(), &st);
-    // The kernel lists a whiteout in a directory that merges with nothing, but it cannot be
-    // reached.
-    if (rc == -ENOENT) continue;
+    if (rc == -ENOENT && strict == Strict::kNo) continue;
     if (rc < 0) return FailSys(-rc, "fstatat", path);
+    if (strict == Strict::kYes && (st.st_uid != ::geteuid() || st.st_gid != ::getegid())) {
+      return Fail(Errc::kInvalid, "{} is of {}:{}", path, st.st_uid, st.st_gid);
+    }
+    if (tree.count(path) != 0) return Fail(Errc::kInvalid, "{} is listed twice", path);
     TreeEntry& entry = tree[path];
     entry.special = st.st_mode & 06000;
     entry.group = path;
@@ -86,7 +92,7 @@ inline Result<void> ReadTreeIn(int dir_fd, const std::string& prefix, Tree& tree
         STRATA_ASSIGN(std::string content, ReadAll(fd.get(), path));
         entry.facts += " " + Sha256::Of(content.data(), content.size()).Hex();
       } else {
-        STRATA_TRY(ReadTreeIn(fd.get(), path + "/", tree, inodes));
+        STRATA_TRY(ReadTreeIn(fd.get(), path + "/", strict, tree, inodes));
       }
     } else if (S_ISLNK(st.st_mode)) {
       std::string target(4096, '\0');
@@ -101,10 +107,10 @@ inline Result<void> ReadTreeIn(int dir_fd, const std::string& prefix, Tree& tree
 }
 
 // `root_fd` must be readable in full by the caller.
-inline Result<Tree> ReadTree(int root_fd) {
+inline Result<Tree> ReadTree(int root_fd, Strict strict = Strict::kNo) {
   Tree tree;
   std::map<std::pair<dev_t, ino_t>, std::string> inodes;
-  STRATA_TRY(ReadTreeIn(root_fd, "", tree, inodes));
+  STRATA_TRY(ReadTreeIn(root_fd, "", strict, tree, inodes));
   return tree;
 }
 
@@ -183,32 +189,39 @@ inline Result<void> InOverlay(const OverlayDirs& dirs,
   return {};
 }
 
-// Reads the tree that `open` finds, as root of a namespace: modes do not matter.
-inline Result<Tree> ReadTreeAsRoot(const std::function<Result<UniqueFd>()>& open) {
-  Result<std::string> text = InNamespace([&]() -> Result<std::string> {
-    STRATA_ASSIGN(UniqueFd root, open());
-    STRATA_ASSIGN(Tree tree, ReadTree(root.get()));
-    std::string out;
-    for (const auto& [path, entry] : tree) {
-      for (const std::string& field :
-           {path, entry.facts, std::to_string(entry.special), entry.group}) {
-        out += field;
-        out += '\0';
-      }
+inline std::string PackTree(const Tree& tree) {
+  std::string out;
+  for (const auto& [path, entry] : tree) {
+    for (const std::string& field :
+         {path, entry.facts, std::to_string(entry.special), entry.group}) {
+      out += field;
+      out += '\0';
     }
-    return out;
-  });
-  if (!text) return Unexpected(text.error());
+  }
+  return out;
+}
+
+inline Tree UnpackTree(const std::string& text) {
   Tree tree;
   std::vector<std::string> fields;
-  for (size_t at = 0; at < text->size(); at += fields.back().size() + 1) {
-    fields.emplace_back(&(*text)[at]);
+  for (size_t at = 0; at < text.size(); at += fields.back().size() + 1) {
+    fields.emplace_back(&text[at]);
   }
   for (size_t i = 0; i + 3 < fields.size(); i += 4) {
     tree[fields[i]] = {fields[i + 1], static_cast<unsigned>(std::stoul(fields[i + 2])),
                        fields[i + 3]};
   }
   return tree;
+}
+
+// Reads the tree that `open` finds, as root of a namespace: modes do not matter.
+inline Result<Tree> ReadTreeAsRoot(const std::function<Result<UniqueFd>()>& open) {
+  STRATA_ASSIGN(std::string text, InNamespace([&]() -> Result<std::string> {
+                  STRATA_ASSIGN(UniqueFd root, open());
+                  STRATA_ASSIGN(Tree tree, ReadTree(root.get()));
+                  return PackTree(tree);
+                }));
+  return UnpackTree(text);
 }
 
 inline Result<Tree> ReadOverlay(const OverlayDirs& dirs) {
