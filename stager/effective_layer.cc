@@ -45,7 +45,11 @@ void EffectiveLayerBuilder::AddChild(uint32_t entry, Node directory) {
     if (e.is_directory()) AddChildren(entry, node);
     return;
   }
-  if (e.type == EntryType::kWhiteout) return;
+  if (e.type == EntryType::kWhiteout) {
+    ManifestBuilder::Data& data = builder_.At(*existing);
+    if (data.type == EntryType::kDirectory) data.flags |= kOpaque;
+    return;
+  }
   if (builder_.At(*existing).type == EntryType::kWhiteout) {
     // Nothing links to a whiteout, so it can become something else where it stands.
     Fill(*existing, entry);

@@ -26,6 +26,14 @@ void PlanBuilder::AddFile(Node directory, const Piece& piece, uint32_t entry) {
   if (!is_first) builder_.At(node).hardlink_to = first->second;
 }
 
+std::set<Digest> PlanBuilder::Contents() const {
+  std::set<Digest> contents;
+  for (Node node = 0; node < origins_.size(); ++node) {
+    if (origins_[node].source != TreePlan::kNone) contents.insert(builder_.At(node).digest);
+  }
+  return contents;
+}
+
 PlanBuilder::Node PlanBuilder::AddDirectory(Node directory, const Piece& piece, uint32_t entry,
                                             bool opaque, bool implicit) {
   const Manifest& manifest = *piece.manifest;
@@ -108,6 +116,7 @@ class DeltaPlanner {
     made_ = {{MergedTree::kRoot, ManifestBuilder::kRoot}};
     CompareDirectories(MergedTree::kRoot, MergedTree::kRoot);
     AddDoubtful();
+    AddLone();
   }
   void Repeat(const std::string& path) {
     std::optional<NodeId> id = wanted_.Lookup(path);
@@ -196,9 +205,14 @@ class DeltaPlanner {
     const MergedTree::Node& s = shown_.node(shown);
     const bool same = w.entry == s.entry && &wanted_.manifest(w) == &shown_.manifest(s);
     const uint32_t leader = shown_.entry(s).hardlink;
-    if (same || (wanted_.entry(w).hardlink == kNoEntry && leader == kNoEntry)) return;
-    if (shown_manifests_.contains(&wanted_.manifest(w))) {
-      AddWhole(wanted, false);  // other names of its group may show from its own layer
+    if (same) return;
+    if (wanted_.entry(w).hardlink == kNoEntry && leader == kNoEntry) {
+      if (wanted_.type(wanted) == EntryType::kFile) lone_.push_back(wanted);
+      return;
+    }
+    if (leader != kNoEntry || shown_manifests_.contains(&wanted_.manifest(w))) {
+      // Other names of the one group or of the other may show, and stay.
+      AddWhole(wanted, false);
       return;
     }
     doubtful_.push_back({wanted,
@@ -226,12 +240,23 @@ class DeltaPlanner {
     }
   }
 
+  // What shows there is as it should be, but a file of another layer; which may be the very one that the
+  // delta has elsewhere.
+  void AddLone() {
+    if (lone_.empty()) return;
+    const std::set<Digest> contents = plan_.Contents();
+    for (NodeId id : lone_) {
+      if (contents.contains(wanted_.entry(wanted_.node(id)).digest)) AddWhole(id, false);
+    }
+  }
+
   MergedTree& wanted_;
   MergedTree& shown_;
   PlanBuilder plan_;
   std::map<NodeId, Node> made_;
   std::set<const Manifest*> shown_manifests_;
   std::vector<Doubtful> doubtful_;
+  std::vector<NodeId> lone_;
 };
 
 }  // namespace

@@ -52,6 +52,7 @@ class PlanBuilder {
   ManifestBuilder& builder() { return builder_; }
   FileId IdOf(const Piece& piece, uint32_t entry) const;
   bool Has(const FileId& id) const { return files_.contains(id); }
+  std::set<Digest> Contents() const;  // of its files
   Result<TreePlan> Finish();
 
  private:

@@ -36,12 +36,13 @@ Result<void> StagingRules::Add(const Manifest& manifest, uint32_t source) {
     FindRedirects(MergedTree::kRoot, manifest, 0, "");
     if (!redirects_.empty() || !skipped_.empty()) STRATA_TRY(Rewrite(&piece, redirects_));
     skipped_.clear();
+    for (NodeId link : links_) {
+      const UsedLink now{layer_, tree_.node(link).touched_by};
+      auto [used, added] = used_links_.try_emplace(tree_.Path(link), now);
+      if (!added && used->second.link != now.link) used->second = now;
+    }
     FindConflicts(MergedTree::kRoot, *piece.manifest, 0, "");
     if (!skipped_.empty()) STRATA_TRY(Rewrite(&piece, {}));
-    for (NodeId link : links_) {
-      const MergedTree::Node& n = tree_.node(link);
-      used_links_.try_emplace(tree_.Path(link), UsedLink{layer_, &tree_.manifest(n), n.entry});
-    }
     if (piece.origins != nullptr) ++rewritten_;
   }
   tree_.Merge(piece);
@@ -157,8 +158,11 @@ void StagingRules::CheckNonDirectory(NodeId existing, const Manifest& layer, uin
   if (type == EntryType::kSymlink && !used_links_.empty()) {
     std::string here = Below(path, layer.name(layer.entry(entry)));
     auto used = used_links_.find(here);
-    if (used != used_links_.end() && !SameEntry(tree_.manifest(n), n.entry, layer, entry) &&
-        SameEntry(tree_.manifest(n), n.entry, *used->second.manifest, used->second.entry)) {
+    if (used == used_links_.end() || used->second.link != n.touched_by) {
+      // Never used, or another link that is gone.
+    } else if (SameEntry(tree_.manifest(n), n.entry, layer, entry)) {
+      used->second.link = layer_;
+    } else if (used->second.layer < layer_) {
       conflicts_.push_back({Conflict::Kind::kOverUsedLink, here, used->second.layer, layer_});
       if (policy_ == ConflictPolicy::kSkip) {
         skipped_.insert(entry);

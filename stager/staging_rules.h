@@ -82,8 +82,7 @@ class StagingRules {
   };
   struct UsedLink {
     uint32_t layer;  // the first one that was redirected through it
-    const Manifest* manifest;
-    uint32_t entry;
+    uint32_t link;   // the layer that the link is of: another link at the same path is not the one
   };
   struct Resolved {
     NodeId directory;
