@@ -13,7 +13,9 @@
 #include <cstdlib>
 #include <optional>
 
+#include "base/temp_dir.h"
 #include "stager/compose.h"
+#include "stager/flatten_chain.h"
 #include "tests/support/composed_view.h"
 #include "tests/support/random_stage.h"
 #include "tests/support/store_fixture.h"
@@ -127,13 +129,46 @@ class StagingPropertyTest : public StoreFixture, public ::testing::WithParamInte
       }
       openers.push_back([&] { return OpenMount(way.draft.content); });
     }
+    // The other stagers make one tree of what is mounted.
+    const TempDir trees = Must(TempDir::Create(place_fd_.get(), "trees-"));
+    std::vector<std::string> names;
+    for (const Way& way : ways) {
+      for (PlaceFile how : {PlaceFile::kLink}) {
+        Result<std::string> made = MakeRoot(way, how, trees);
+        if (!made) return Where(policy, way, HowName(how)) + made.error().message() + "\n";
+        if (made->empty()) continue;  // cannot be done here
+        names.push_back(Where(policy, way, HowName(how)));
+        openers.push_back(
+            [path = *made] { return OpenAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY); });
+      }
+    }
     Result<std::vector<Tree>> seen = ReadRoots(openers);
     if (!seen) return fmt::format("with {}: {}\n", PolicyName(policy), seen.error().message());
-    for (size_t i = 0; i < ways.size(); ++i) {
+    for (size_t i = 0; i < seen->size(); ++i) {
       const std::string problem = Difference((*seen)[i], tree);
-      if (!problem.empty()) return Where(policy, ways[i], "in the mount") + problem;
+      if (problem.empty()) continue;
+      return (i < ways.size() ? Where(policy, ways[i], "in the mount") : names[i - ways.size()]) +
+             problem;
     }
     return {};
+  }
+
+  static const char* HowName(PlaceFile how) {
+    return how == PlaceFile::kLink ? "linked" : how == PlaceFile::kReflink ? "reflinked" : "copied";
+  }
+
+  // The path; empty where this file system cannot do it.
+  Result<std::string> MakeRoot(const Way& way, PlaceFile how, const TempDir& trees) {
+    const std::string name = fmt::format("{}-{}", way.name, HowName(how));
+    STRATA_TRY(MakeDirs(trees.fd(), name, 0700));
+    STRATA_ASSIGN(UniqueFd tree, OpenAt(trees.fd(), name, O_RDONLY | O_DIRECTORY));
+    MakeTreeOptions options;
+    options.place = how;
+    options.jobs = 1;
+    Result<void> made = MakeRootTree(store(), way.draft.content, tree.get(), options);
+    if (!made && how == PlaceFile::kReflink && made.error().code() == Errc::kUnsupported) return "";
+    STRATA_TRY(made);
+    return place_ + "/" + trees.name() + "/" + name;
   }
 
   static std::string Where(ConflictPolicy policy, const Way& way, const char* where) {
@@ -176,7 +211,7 @@ class StagingPropertyTest : public StoreFixture, public ::testing::WithParamInte
   Result<UniqueFd> OpenMount(const RootContent& content) {
     OverlayDirs dirs;
     // Read-only, the kernel wants two; as at the bottom of every stage, one that is empty.
-    dirs.lower.push_back(empty_);
+    dirs.lower.push_back(place_ + "/empty");
     for (const std::string& lower : content.lowers) {
       dirs.lower.push_back(lower[0] == '/' ? lower : store().path() + "/" + lower);
     }
@@ -260,7 +295,8 @@ class StagingPropertyTest : public StoreFixture, public ::testing::WithParamInte
   }
 
   std::optional<Store> store_;
-  std::string empty_;
+  std::string place_;  // where the sets are
+  UniqueFd place_fd_;
 };
 
 // In a child that is root of a namespace: on a memory file system of its own there, where it can
@@ -277,7 +313,8 @@ TEST_P(StagingPropertyTest, EveryWayToComposeShowsTheTreeOfTheDefinition) {
     STRATA_TRY(MakeDirs(AT_FDCWD, place + "/empty", 0755));
     STRATA_ASSIGN(Store store, Store::Open(place + "/store"));
     store_.emplace(std::move(store));
-    empty_ = place + "/empty";
+    place_ = place;
+    STRATA_ASSIGN(place_fd_, OpenAt(AT_FDCWD, place, O_RDONLY | O_DIRECTORY));
     if (seed) return Report(*seed);
     return ReportOn(GetParam() * many.value_or(kSetsOfAShard), sets, many ? 20 : 1);
   });
