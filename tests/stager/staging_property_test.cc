@@ -133,7 +133,7 @@ class StagingPropertyTest : public StoreFixture, public ::testing::WithParamInte
     const TempDir trees = Must(TempDir::Create(place_fd_.get(), "trees-"));
     std::vector<std::string> names;
     for (const Way& way : ways) {
-      for (PlaceFile how : {PlaceFile::kLink}) {
+      for (PlaceFile how : {PlaceFile::kLink, PlaceFile::kReflink, PlaceFile::kCopy}) {
         Result<std::string> made = MakeRoot(way, how, trees);
         if (!made) return Where(policy, way, HowName(how)) + made.error().message() + "\n";
         if (made->empty()) continue;  // cannot be done here
