@@ -26,6 +26,12 @@ void PlanBuilder::AddFile(Node directory, const Piece& piece, uint32_t entry) {
   if (!is_first) builder_.At(node).hardlink_to = first->second;
 }
 
+std::set<uint32_t> PlanBuilder::SourcesOfGroups() const {
+  std::set<uint32_t> sources;
+  for (const auto& [id, node] : files_) sources.insert(id.first);
+  return sources;
+}
+
 std::set<Digest> PlanBuilder::Contents() const {
   std::set<Digest> contents;
   for (Node node = 0; node < origins_.size(); ++node) {
@@ -110,6 +116,7 @@ class DeltaPlanner {
   DeltaPlanner(MergedTree& wanted, MergedTree& shown, const std::vector<PlanSource>& sources)
       : wanted_(wanted), shown_(shown), plan_(sources) {
     for (const Piece& piece : shown.pieces()) shown_manifests_.insert(piece.manifest);
+    for (const Piece& piece : wanted.pieces()) wanted_manifests_.insert(piece.manifest);
   }
 
   void Compare() {
@@ -117,6 +124,7 @@ class DeltaPlanner {
     CompareDirectories(MergedTree::kRoot, MergedTree::kRoot);
     AddDoubtful();
     AddLone();
+    CompleteGroups();
   }
   void Repeat(const std::string& path) {
     std::optional<NodeId> id = wanted_.Lookup(path);
@@ -142,7 +150,10 @@ class DeltaPlanner {
     if (made != made_.end()) return made->second;
     const MergedTree::Node n = wanted_.node(id);
     Node parent = Made(n.parent);
-    Node node = plan_.AddDirectory(parent, wanted_.piece(n), n.entry, false, false);
+    // It may have come with a directory above it.
+    std::optional<Node> there = plan_.builder().Find(parent, wanted_.name(id));
+    Node node = there ? *there
+                      : plan_.AddDirectory(parent, wanted_.piece(n), n.entry, false, false);
     made_.emplace(id, node);
     return node;
   }
@@ -210,8 +221,10 @@ class DeltaPlanner {
       if (wanted_.type(wanted) == EntryType::kFile) lone_.push_back(wanted);
       return;
     }
-    if (leader != kNoEntry || shown_manifests_.contains(&wanted_.manifest(w))) {
-      // Other names of the one group or of the other may show, and stay.
+    if (shown_manifests_.contains(&wanted_.manifest(w)) ||
+        (leader != kNoEntry && wanted_manifests_.contains(&shown_.manifest(s)))) {
+      // Other names of the one group or of the other may show from the layer itself, where nothing was
+      // compared.
       AddWhole(wanted, false);
       return;
     }
@@ -250,11 +263,32 @@ class DeltaPlanner {
     }
   }
 
+  // All the names of a file, or none: what reads the manifests alone (a copy of the root, a capture) could
+  // not tell that one in the delta and one below it are the same.
+  void CompleteGroups() {
+    const std::set<uint32_t> sources = plan_.SourcesOfGroups();
+    for (uint32_t i = 0; i < wanted_.pieces().size(); ++i) {
+      const Piece& piece = wanted_.pieces()[i];
+      if (!sources.contains(piece.source)) continue;
+      for (uint32_t entry = 1; entry < piece.manifest->size(); ++entry) {
+        if (piece.manifest->entry(entry).hardlink == kNoEntry ||
+            !plan_.Has(plan_.IdOf(piece, entry))) {
+          continue;
+        }
+        std::optional<NodeId> id = wanted_.Lookup(piece.manifest->Path(entry));
+        if (!id || wanted_.node(*id).piece != i || wanted_.node(*id).entry != entry) continue;
+        Node parent = Made(wanted_.node(*id).parent);
+        if (!plan_.builder().Find(parent, wanted_.name(*id))) AddWhole(*id, false);
+      }
+    }
+  }
+
   MergedTree& wanted_;
   MergedTree& shown_;
   PlanBuilder plan_;
   std::map<NodeId, Node> made_;
   std::set<const Manifest*> shown_manifests_;
+  std::set<const Manifest*> wanted_manifests_;
   std::vector<Doubtful> doubtful_;
   std::vector<NodeId> lone_;
 };

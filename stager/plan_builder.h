@@ -52,7 +52,8 @@ class PlanBuilder {
   ManifestBuilder& builder() { return builder_; }
   FileId IdOf(const Piece& piece, uint32_t entry) const;
   bool Has(const FileId& id) const { return files_.contains(id); }
-  std::set<Digest> Contents() const;  // of its files
+  std::set<Digest> Contents() const;             // of its files
+  std::set<uint32_t> SourcesOfGroups() const;  // that hard-linked files of it come from
   Result<TreePlan> Finish();
 
  private:

@@ -197,7 +197,7 @@ TEST_F(ComposeTest, AConflictNamesBothLayersAndThePath) {
 
 TEST_F(ComposeTest, DevAndProcMustBeDirectories) {
   LayerId a = LayerMaker(store()).Symlink("proc", "elsewhere").Publish();
-  EXPECT_EQ(ErrorOf(Set({a})), "/proc is a link, not a directory");
+  EXPECT_EQ(ErrorOf(Set({a})), "layer " + a.Hex().substr(0, 12) + ": /proc is a link, not a directory");
 }
 
 TEST_F(ComposeTest, AMissingLayerIsNamed) {
