@@ -2,6 +2,7 @@
 #include "base/io.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 
 #include <cerrno>
 
@@ -52,6 +53,8 @@ Result<void> ReplaceFile(int dir_fd, const std::string& path, std::string_view d
                          unsigned mode, FlushData flush) {
   std::string temporary = path + "#" + RandomName();
   STRATA_ASSIGN(UniqueFd fd, OpenAt(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL, mode));
+  // Tells a writer that is still there from one that was killed.
+  static_cast<void>(sys::Flock(fd.get(), LOCK_EX | LOCK_NB));
   Result<void> written = WriteAll(fd.get(), data, temporary);
   if (written && flush == FlushData::kYes) {
     int rc = sys::WritePagesOut(fd.get());

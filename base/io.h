@@ -21,7 +21,7 @@ Result<std::string> ReadFile(int dir_fd, const std::string& path, size_t limit =
 
 Result<void> WriteAll(int fd, std::string_view data, std::string_view name);
 
-// Writes `path#<random>` beside the target and renames it over the target. Readers see the old
+// Writes `path#<random>` (flocked meanwhile) beside the target and renames it over the target. Readers see the old
 // content or the new one. Not synced to disk: after a power loss the file may be empty. kYes writes the data
 // out before the rename, which is all that file systems with a journal or with transactions need to show
 // the old or the new content then, at a hundredth of the cost of fsync.

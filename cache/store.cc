@@ -58,9 +58,8 @@ Result<UniqueFd> OpenOrMake(const std::string& path) {
 // Makes a store of a directory that is empty (or nearly: another process may be doing the same).
 Result<void> Initialise(int root_fd) {
   if (::fchmod(root_fd, 0700) != 0) return FailSys(errno, "fchmod", "store");
-  for (const char* name :
-       {"layers", "refs", "roots", "pins", "derived", "workspaces", "caches", "stages", "tmp", "trash",
-        "mnt"}) {
+  for (const char* name : {"layers", "refs", "roots", "pins", "derived", "workspaces", "caches",
+                           "stages", "tmp", "trash", "mnt"}) {
     int rc = sys::MkdirAt(root_fd, name, 0700);
     if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", name);
   }
@@ -80,9 +79,9 @@ Result<bool> LooksEmpty(int root_fd) {
       continue;
     }
     static constexpr std::string_view kOurs[] = {
-        "layers", "refs", "roots", "pins",  "derived", "workspaces", "caches",
-        "stages", "tmp",  "trash", "mnt",   "config",  "format", "boot",
-        "unverified", "damaged", "stages-at", "gc-stamp"};
+        "layers", "refs",   "roots",      "pins",    "derived",   "workspaces",
+        "caches", "stages", "tmp",        "trash",   "mnt",       "config",
+        "format", "boot",   "unverified", "damaged", "stages-at", "gc-stamp"};
     if (std::find(std::begin(kOurs), std::end(kOurs), name) == std::end(kOurs)) empty = false;
   }
   ::closedir(dir);
@@ -201,10 +200,11 @@ Result<Manifest> Store::OpenManifest(const LayerId& id) const {
 Result<LayerLease> Store::LeaseLayer(const LayerId& id) const {
   if (marked_only_ && HasUnmarked(id)) {
     return Unexpected(
-        Error(Errc::kCorrupt,
-              fmt::format("layer {:.12} may be torn: the machine was restarted before it was on the "
-                          "disk for sure, and the store cannot be written to",
-                          id.Hex()))
+        Error(
+            Errc::kCorrupt,
+            fmt::format("layer {:.12} may be torn: the machine was restarted before it was on the "
+                        "disk for sure, and the store cannot be written to",
+                        id.Hex()))
             .Hint("make the store writable once: then it is verified when it is used"));
   }
   auto take = [&] {
@@ -312,8 +312,8 @@ Result<bool> Store::PublishAs(PendingLayer& pending, const std::vector<uint8_t>&
   if (::utimensat(pending.dir_fd(), "tree", times, 0) != 0) {
     return FailSys(errno, "utimensat", "tree");
   }
-  STRATA_ASSIGN(lease, FileLock::OnDirectory(pending.dir_fd(), "tree", LockMode::kShared,
-                                             LockWait::kBlock));
+  STRATA_ASSIGN(
+      lease, FileLock::OnDirectory(pending.dir_fd(), "tree", LockMode::kShared, LockWait::kBlock));
   // No rename replaces a directory that has entries, and not every file system knows NOREPLACE.
   int rc = sys::RenameAt2(root_.get(), pending.dir().name().c_str(), root_.get(), path.c_str());
   if (rc == -EEXIST || rc == -ENOTEMPTY) return false;
@@ -324,7 +324,7 @@ Result<bool> Store::PublishAs(PendingLayer& pending, const std::vector<uint8_t>&
 
 Result<size_t> Store::CleanLeftovers(Leftovers what) const {
   size_t found = 0;
-  for (const char* place : {"tmp", "stages", "trash"}) {
+  for (const char* place : {"tmp", "stages", "trash", "refs"}) {
     STRATA_ASSIGN(UniqueFd fd, OpenDir(place));
     UniqueFd listing(sys::OpenAt(fd.get(), ".", O_RDONLY | O_DIRECTORY));
     DIR* dir = ::fdopendir(listing.get());
@@ -333,16 +333,22 @@ Result<size_t> Store::CleanLeftovers(Leftovers what) const {
     while (const dirent* entry = ::readdir(dir)) {
       std::string name(entry->d_name);
       if (name == "." || name == "..") continue;
+      // Of a ref that was being written.
+      const bool file = std::string_view(place) == "refs";
+      if (file && name.find('#') == std::string::npos) continue;
       // In trash/ nobody holds a lock; elsewhere the owner does, from just after the mkdir on.
       struct stat st;
       if (sys::FstatAt(fd.get(), name.c_str(), &st) < 0) continue;
       // A clean scratch, waiting for the next run. (In trash/ that mode is a layer's mark.)
       if ((st.st_mode & 07777) == 01700 && std::string_view(place) == "stages") continue;
       if (::time(nullptr) - st.st_mtime < 2 && std::string_view(place) != "trash") continue;
-      auto lock = FileLock::OnDirectory(fd.get(), name, LockMode::kExclusive, LockWait::kFail);
+      auto lock =
+          file ? FileLock::OnExistingFile(fd.get(), name, LockMode::kExclusive, LockWait::kFail)
+               : FileLock::OnDirectory(fd.get(), name, LockMode::kExclusive, LockWait::kFail);
       // Only a lock that was had says that nobody has it: not one that failed for want of
       // descriptors.
-      bool ours = lock || lock.error().sys_errno() == ENOTDIR || std::string_view(place) == "trash";
+      bool ours = lock || (!file && lock.error().sys_errno() == ENOTDIR) ||
+                  std::string_view(place) == "trash";
       if (!ours) continue;
       ++found;
       if (what == Leftovers::kRemove) static_cast<void>(RemoveTree(fd.get(), name));
