@@ -24,6 +24,21 @@ bool ComesLater(const std::string& a, const std::string& b) {
                                       [&](char x, char y) { return key(x) < key(y); });
 }
 
+// Layers that each write through a link into the one before go deeper than any of them is: further
+// than a path can lead, and with enough of them further than a recursion may.
+Result<void> CheckPaths(const Manifest& manifest) {
+  constexpr size_t kLongestPath = 4095;
+  std::vector<size_t> sizes(manifest.size());
+  for (uint32_t i = 1; i < manifest.size(); ++i) {
+    const ManifestEntry& e = manifest.entry(i);
+    sizes[i] = sizes[e.parent] + (e.parent != 0 ? 1 : 0) + e.name_size;
+    if (sizes[i] <= kLongestPath) continue;
+    return Fail(Errc::kInvalid, "{}...: links lead to a path of {} bytes; {} is the limit",
+                QuotePath("/" + manifest.Path(i).substr(0, 60)), sizes[i], kLongestPath);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> StagingRules::Add(const Manifest& manifest, uint32_t source) {
@@ -206,6 +221,7 @@ Result<void> StagingRules::Rewrite(Piece* piece, const std::vector<Redirect>& re
   builder.AddOwn();
   for (const Redirect& redirect : ordered) builder.AddRedirected(redirect.entry, redirect.target);
   STRATA_ASSIGN(EffectiveLayer layer, std::move(builder).Finish());
+  STRATA_TRY(CheckPaths(layer.manifest));
   owned_.push_back(std::make_unique<EffectiveLayer>(std::move(layer)));
   piece->manifest = &owned_.back()->manifest;
   piece->origins = &owned_.back()->origins;

@@ -127,6 +127,23 @@ class StagingRulesTest : public ::testing::Test {
 
 using Lines = std::vector<std::string>;
 
+TEST_F(StagingRulesTest, LinksThatLeadDeeperThanAPathAreAnError) {
+  std::string deep = "a";
+  while (deep.size() < 2500) deep += "/a";
+  const Manifest bottom = Make({"d " + deep, "l x->" + deep});
+  const Manifest within = Make({"d x/" + deep.substr(0, 1501)});
+  const Manifest beyond = Make({"d x/" + deep});
+  StagingRules good(ConflictPolicy::kError);
+  ASSERT_TRUE(good.Add(bottom, 0));
+  EXPECT_TRUE(good.Add(within, 1));
+  StagingRules bad(ConflictPolicy::kError);
+  ASSERT_TRUE(bad.Add(bottom, 0));
+  auto added = bad.Add(beyond, 1);
+  ASSERT_FALSE(added);
+  EXPECT_NE(added.error().message().find("links lead to a path of"), std::string::npos)
+      << added.error().message();
+}
+
 TEST_F(StagingRulesTest, DirectoriesMergeAndTheLaterFileWins) {
   Stage({{"f a/x=1", "f a/y=1"}, {"f a/y=2", "f a/z=2"}});
   EXPECT_EQ(Shown(), (Lines{"d 755 a", "f 0 a/x", "f 1 a/y", "f 1 a/z"}));
@@ -164,8 +181,8 @@ TEST_F(StagingRulesTest, ALinkBelowARedirectedDirectoryIsFollowedToo) {
 
 TEST_F(StagingRulesTest, ADirectoryReplacesADanglingOrLoopingLink) {
   Stage({{"l a->nowhere", "l b->c", "l c->b", "f f"}, {"f a/x", "f b/x", "f f/x"}});
-  EXPECT_EQ(Shown(), (Lines{"d 755 a", "d 755 b", "d 755 f", "f 1 a/x", "f 1 b/x", "f 1 f/x",
-                            "l c->b"}));
+  EXPECT_EQ(Shown(),
+            (Lines{"d 755 a", "d 755 b", "d 755 f", "f 1 a/x", "f 1 b/x", "f 1 f/x", "l c->b"}));
   EXPECT_TRUE(Conflicts().empty());
 }
 
@@ -206,8 +223,8 @@ TEST_F(StagingRulesTest, ReplacingALinkThatNobodyUsesIsNot) {
 TEST_F(StagingRulesTest, AnOpaqueMarkOnARedirectedDirectoryIsAConflict) {
   Stage({{"f usr/lib/a", "l lib->usr/lib"}, {"f lib/x", "o lib"}});
   EXPECT_EQ(Conflicts(), Lines{"lib 0<1"});
-  EXPECT_EQ(Shown(), (Lines{"d 755 lib", "d 755 usr", "d 755 usr/lib", "f 0 usr/lib/a",
-                            "f 1 lib/x"}));
+  EXPECT_EQ(Shown(),
+            (Lines{"d 755 lib", "d 755 usr", "d 755 usr/lib", "f 0 usr/lib/a", "f 1 lib/x"}));
   Stage({{"f usr/lib/a", "l lib->usr/lib"}, {"f lib/x", "o lib", "f y"}}, ConflictPolicy::kSkip);
   EXPECT_EQ(Shown().back(), "l lib->usr/lib");
 }
