@@ -60,8 +60,13 @@ Result<Manifest> OpenTreeManifest(const Store& store, const std::string& path) {
   };
   auto manifest = open();
   if (!manifest) {
-    return Unexpected(
-        std::move(manifest).error().Wrap(directory).Hint("`strata fsck` says what is damaged"));
+    const int sys_errno = manifest.error().sys_errno();
+    Error error = std::move(manifest).error().Wrap(directory);
+    return Unexpected(std::move(error).Hint(
+        sys_errno == EMFILE
+            ? "each layer takes a descriptor while a root is composed: raise the limit "
+              "(ulimit -n)"
+            : "`strata fsck` says what is damaged"));
   }
   return manifest;
 }

@@ -41,6 +41,16 @@ def test_too_few_descriptors(strata, unchanged, tmp_path):
     unchanged("import", archive, status=1, texts=("Too many open files",), preexec_fn=few)
 
 
+def test_more_layers_than_descriptors(strata, layer):
+    names = [layer(f"l{n}", {f"f{n}": str(n)}) and f"l{n}" for n in range(40)]
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+
+    done = strata("compose", *names, preexec_fn=few)
+    done.fails(1, "Too many open files", "hint: each layer takes a descriptor", "ulimit -n")
+
+
 def test_a_file_over_the_limit(strata, unchanged, tmp_path):
     archive = write_tar(tmp_path / "x.tar", {"big": File(b"x" * 3_000_000)})
 
