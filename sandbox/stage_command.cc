@@ -35,6 +35,8 @@ struct Plan {
   const char* directory = nullptr;
   const char* working_directory = nullptr;
   char* const* argv = nullptr;
+  const int* held = nullptr;
+  size_t held_count = 0;
   const struct rlimit* open_files = nullptr;
   uint64_t capabilities = 0;
   bool mounts = false;
@@ -104,6 +106,7 @@ int DropRights(const Plan& plan, ChildFailure* failure) noexcept {
     ::sigaction(signal, &standard, nullptr);
   }
   ::sigprocmask(SIG_SETMASK, &plan.signal_mask, nullptr);
+  for (size_t i = 0; i < plan.held_count; ++i) ::fcntl(plan.held[i], F_SETFD, 0);
   ::execvp(plan.argv[0], plan.argv);
   report.kind = Report::kExecFailed;
   report.failure.Set(errno, "execve", plan.argv[0]);
@@ -239,6 +242,8 @@ Result<int> RunStageCommand(const StageCommand& command, std::optional<Error>* p
   plan.directory = command.directory.c_str();
   plan.working_directory = working_directory.c_str();
   plan.argv = argv.data();
+  plan.held = command.held.data();
+  plan.held_count = command.held.size();
   plan.open_files = command.open_files ? &*command.open_files : nullptr;
   plan.capabilities = DefaultCapabilities();
   plan.go_fd = go.read.get();

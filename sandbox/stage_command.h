@@ -30,6 +30,9 @@ struct StageCommand {
       lowers;         // bottom first; none: nothing is mounted, no namespaces are made
   std::string upper;  // empty: read-only, with two lowers or more
   std::string work;
+  // Descriptors with locks on what is mounted, which the command inherits: there is no pid 1 here
+  // to hold them when this process is killed and what the command started runs on.
+  std::vector<int> held;
   std::vector<std::string> argv;            // looked up in PATH
   std::optional<struct rlimit> open_files;  // RLIMIT_NOFILE of the command; else the caller's
 };

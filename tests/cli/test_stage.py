@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,25 @@ def test_the_exit_status_is_that_of_run(strata, layers, tmp_path):
 def test_what_the_command_leaves_running_is_killed(strata, layers, tmp_path):
     script = f"cd {tmp_path}/at; setsid sleep 1000 > /dev/null 2>&1 & echo started"
     assert strata("stage", *layers, tmp_path / "at", "--", "sh", "-c", script).ok().out == "started"
+
+
+@pytest.mark.leaves_files
+def test_what_outlives_a_killed_strata_keeps_its_layers(strata, layer, tmp_path):
+    layer("one", {"etc/file": "one\n"})
+    script = f"sleep 60 < /dev/null > /dev/null 2>&1 & echo new > {tmp_path}/at/new; echo $!; wait"
+    running = strata.start("stage", "-m", "overlay", "one", tmp_path / "at", "--", "sh", "-c", script)
+    pid = int(running.stdout.readline())
+    try:
+        running.kill()
+        running.wait()
+        strata("rm", "one").fails(1, "in use by a running stage")
+        strata("gc", "--all").ok()
+        for name, text in (("etc/file", "one\n"), ("new", "new\n")):
+            assert Path(f"/proc/{pid}/root{tmp_path}/at/{name}").read_text() == text
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    strata("rm", "one").ok()
 
 
 @pytest.mark.parametrize("method", ["auto", "overlay", "hardlink"])

@@ -58,6 +58,8 @@ Result<int> RunMounted(Context& context, const Store& store, const CachedRoot& r
   StageCommand command;
   command.store = store.path();
   command.directory = directory;
+  command.held = root.Leases();
+  command.held.push_back(scratch.fd());
   STRATA_ASSIGN(std::string lower, scratch.MakeDirectory("lower"));
   STRATA_ASSIGN(command.lowers, OverlayLowers(store, content, lower, request.access));
   if (request.access == StageAccess::kWritable) {
