@@ -164,7 +164,7 @@ void Depths(benchmark::internal::Benchmark* bench) {
   Setup(bench);
   bench->ArgName("depth");
   for (int depth : {1, 2, 3, 4, 6, 8, 12, 16, 32, 60}) bench->Arg(depth);
-  bench->Repetitions(5);
+  bench->Repetitions(3);
 }
 void DepthsAndPlain(benchmark::internal::Benchmark* bench) {
   bench->Arg(0);
