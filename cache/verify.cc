@@ -95,7 +95,7 @@ class Verifier {
     // What was closed before is closed again, children before their parents.
     for (auto i = widened_.rbegin(); i != widened_.rend(); ++i) {
       static_cast<void>(
-          ::fchmodat(tree_.get(), DiskPath(*i).c_str(), DiskMode(manifest_.entry(*i)), 0));
+          ::fchmodat(tree_.get(), DiskPath(*i).c_str(), DiskMode(manifest_.entry(*i)), 0) == 0);
     }
     if (error_) return Unexpected(std::move(*error_));
     return Sorted();
@@ -212,9 +212,9 @@ class Verifier {
     const bool right_size = static_cast<uint64_t>(st.st_size) == e.size;
     if (!right_size) Add(index, fmt::format("has {} bytes, not {}", st.st_size, e.size));
     const bool widen = options_.widen == Widen::kForReading && (st.st_mode & 0400) == 0;
-    if (widen) static_cast<void>(::fchmodat(tree_.get(), path.c_str(), 0600, 0));
+    if (widen) static_cast<void>(::fchmodat(tree_.get(), path.c_str(), 0600, 0) == 0);
     UniqueFd fd(sys::OpenAt(tree_.get(), path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-    if (widen) static_cast<void>(::fchmodat(tree_.get(), path.c_str(), st.st_mode & 07777, 0));
+    if (widen) static_cast<void>(::fchmodat(tree_.get(), path.c_str(), st.st_mode & 07777, 0) == 0);
     if (!fd.valid()) return Failed(index, -fd.get(), "open");
     Xattrs(index, fd.get());
     // A file that came by a link from an unmanaged directory: nobody has read its content.
