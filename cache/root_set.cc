@@ -3,7 +3,7 @@
 // The canonical encoding of a dependency set (format.md), which is what a root's key is made of.
 #include <algorithm>
 #include <cstring>
-#include <unordered_set>
+#include <vector>
 
 #include "cache/byte_reader.h"
 #include "cache/roots.h"
@@ -23,17 +23,34 @@ struct HashItem {
   }
 };
 
+// The indices of the items that count, in order. Part of every hit: nothing is copied or allocated
+// for each item.
+std::vector<size_t> Counting(const std::vector<SetItem>& items) {
+  size_t slots = 16;
+  while (slots < items.size() * 2) slots *= 2;
+  std::vector<size_t> table(slots, 0);  // open addressing; index + 1, 0 is an empty slot
+  std::vector<size_t> kept;
+  kept.reserve(items.size());
+  for (size_t i = items.size(); i-- > 0;) {
+    size_t slot = HashItem()(items[i]) & (slots - 1);
+    while (table[slot] != 0 && items[table[slot] - 1] != items[i]) slot = (slot + 1) & (slots - 1);
+    if (table[slot] != 0) continue;
+    table[slot] = i + 1;
+    kept.push_back(i);
+  }
+  std::reverse(kept.begin(), kept.end());
+  return kept;
+}
+
 }  // namespace
 
 void DependencySet::Deduplicate() {
-  std::unordered_set<SetItem, HashItem> seen;
-  std::vector<SetItem> kept;
-  kept.reserve(items.size());
-  for (auto item = items.rbegin(); item != items.rend(); ++item) {
-    if (seen.insert(*item).second) kept.push_back(std::move(*item));
-  }
-  std::reverse(kept.begin(), kept.end());
-  items = std::move(kept);
+  const std::vector<size_t> kept = Counting(items);
+  if (kept.size() == items.size()) return;
+  std::vector<SetItem> left;
+  left.reserve(kept.size());
+  for (size_t i : kept) left.push_back(std::move(items[i]));
+  items = std::move(left);
 }
 
 bool DependencySet::cacheable() const {
@@ -43,20 +60,20 @@ bool DependencySet::cacheable() const {
 }
 
 std::string DependencySet::Encode() const {
-  DependencySet set = *this;
-  set.Deduplicate();
+  const std::vector<size_t> kept = Counting(items);
   std::string bytes;
-  bytes.reserve(16 + set.items.size() * 40);
+  bytes.reserve(16 + kept.size() * 40);
   PutU32(bytes, kSetVersion);
-  PutU32(bytes, static_cast<uint32_t>(set.on_conflict));
-  PutU32(bytes, static_cast<uint32_t>(set.items.size()));
-  PutU32(bytes, static_cast<uint32_t>(set.integration.size()));
-  for (const SetItem& item : set.items) {
+  PutU32(bytes, static_cast<uint32_t>(on_conflict));
+  PutU32(bytes, static_cast<uint32_t>(kept.size()));
+  PutU32(bytes, static_cast<uint32_t>(integration.size()));
+  for (size_t i : kept) {
+    const SetItem& item = items[i];
     bytes.append(reinterpret_cast<const char*>(item.id.bytes.data()), item.id.bytes.size());
     PutText(bytes, item.view);
     PutText(bytes, item.directory);
   }
-  for (const std::string& command : set.integration) PutText(bytes, command);
+  for (const std::string& command : integration) PutText(bytes, command);
   return bytes;
 }
 

@@ -21,15 +21,16 @@ constexpr std::string_view kDirectoryMark = "dir:";
 
 struct LayerWord {
   std::string text;
-  std::string where;  // "FILE:LINE"; empty for an operand
+  size_t line;  // of --layers-from; 0 for an operand
 };
+
+std::string NameOf(const std::string& file) { return file == "-" ? "standard input" : file; }
 
 Result<std::vector<LayerWord>> ReadLines(const std::string& file) {
   const bool standard_input = file == "-";
-  const std::string name = standard_input ? "standard input" : file;
   std::string content;
   if (standard_input) {
-    STRATA_ASSIGN_WITH(content, ReadAll(STDIN_FILENO, name), "--layers-from");
+    STRATA_ASSIGN_WITH(content, ReadAll(STDIN_FILENO, NameOf(file)), "--layers-from");
   } else {
     STRATA_ASSIGN_WITH(content, ReadFile(AT_FDCWD, file), "--layers-from");
   }
@@ -44,7 +45,7 @@ Result<std::vector<LayerWord>> ReadLines(const std::string& file) {
     }
     while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
     if (text.empty() || text.front() == '#') continue;
-    words.push_back({std::string(text), fmt::format("{}:{}", name, line)});
+    words.push_back({std::string(text), line});
   }
   return words;
 }
@@ -112,7 +113,7 @@ Result<DependencySet> ReadLayerArgs(const Store& store, const LayerArgs& args) {
   if (!args.layers_from.empty()) {
     STRATA_ASSIGN(words, ReadLines(args.layers_from));
   }
-  for (const std::string& layer : args.layers) words.push_back({layer, ""});
+  for (const std::string& layer : args.layers) words.push_back({layer, 0});
   if (words.empty()) {
     return Unexpected(Error(Errc::kInvalid, args.layers_from.empty()
                                                 ? "no LAYER given"
@@ -129,7 +130,9 @@ Result<DependencySet> ReadLayerArgs(const Store& store, const LayerArgs& args) {
     if (word.text.starts_with(kDirectoryMark) || FindView(word.text) != std::string::npos) {
       error = std::move(error).Wrap(QuotePath(word.text));
     }
-    if (!word.where.empty()) error = std::move(error).Wrap(word.where);
+    if (word.line > 0) {
+      error = std::move(error).Wrap(fmt::format("{}:{}", NameOf(args.layers_from), word.line));
+    }
     return Unexpected(std::move(error));
   }
   return set;
