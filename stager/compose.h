@@ -22,10 +22,10 @@ struct ComposeOptions {
   Progress* progress = nullptr;  // entries: links made; total_entries known from the start
   // For messages; else the first digits of the id.
   std::function<std::string(const SetItem&)> name_of;
-  // Bounds, chosen by measurement (bench/depth_bench.cc); other values are for measuring and testing.
-  size_t max_direct = 8;   // a longer chain is flattened
-  size_t max_segments = 4;
-  size_t delta_part = 8;   // a delta may hold at most 1/8 of the root's entries; 0: no deltas
+  // Bounds, chosen by measurement (bench/DEPTH.md); other values are for measuring and testing.
+  size_t max_direct = 8;    // a longer chain is flattened
+  size_t max_segments = 2;
+  size_t delta_part = 8;    // a delta may hold at most 1/8 of the root's entries; 0: no deltas
 };
 
 // A root that is ready but not in the cache yet.
