@@ -87,6 +87,8 @@ Result<DependencySet> DependencySet::Decode(std::string_view bytes) {
   if (policy > static_cast<uint32_t>(ConflictPolicy::kSkip)) in.SetBad();
   set.on_conflict = static_cast<ConflictPolicy>(policy);
   // Counts are not trusted with memory: the bytes end a wrong one soon.
+  constexpr size_t kLeastItem = sizeof(Digest) + 8;
+  set.items.reserve(std::min<size_t>(item_count, bytes.size() / kLeastItem));
   for (uint32_t i = 0; i < item_count && in.ok(); ++i) {
     SetItem item;
     std::string_view id = in.Bytes(item.id.bytes.size());

@@ -76,9 +76,8 @@ Result<CachedRoot> Publish(const Store& store, const std::string& encoded_set, R
 
 }  // namespace
 
-Result<CachedRoot> ComposeRoot(const Store& store, DependencySet set,
+Result<CachedRoot> ComposeRoot(const Store& store, const DependencySet& set,
                                const ComposeRootOptions& options) {
-  set.Deduplicate();
   const std::string encoded_set = set.Encode();
   std::optional<CachedRoot> found;
   if (set.cacheable()) {

@@ -39,7 +39,7 @@ struct ComposeRootOptions {
 // A set that is not cacheable() is composed each time, and cannot have commands. In a store that cannot
 // be written to, one that needs nothing made (RootMethod::kDirect, no
 // commands) is composed all the same, and not cached.
-Result<CachedRoot> ComposeRoot(const Store& store, DependencySet set,
+Result<CachedRoot> ComposeRoot(const Store& store, const DependencySet& set,
                                const ComposeRootOptions& options);
 
 // The first of the root's lower layers that is no directory any more: someone went behind the store's

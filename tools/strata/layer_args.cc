@@ -20,22 +20,19 @@ namespace {
 constexpr std::string_view kDirectoryMark = "dir:";
 
 struct LayerWord {
-  std::string text;
+  std::string_view text;
   size_t line;  // of --layers-from; 0 for an operand
 };
 
 std::string NameOf(const std::string& file) { return file == "-" ? "standard input" : file; }
 
-Result<std::vector<LayerWord>> ReadLines(const std::string& file) {
-  const bool standard_input = file == "-";
-  std::string content;
-  if (standard_input) {
-    STRATA_ASSIGN_WITH(content, ReadAll(STDIN_FILENO, NameOf(file)), "--layers-from");
-  } else {
-    STRATA_ASSIGN_WITH(content, ReadFile(AT_FDCWD, file), "--layers-from");
-  }
+Result<std::string> ReadList(const std::string& file) {
+  return file == "-" ? ReadAll(STDIN_FILENO, NameOf(file)) : ReadFile(AT_FDCWD, file);
+}
+
+std::vector<LayerWord> SplitLines(std::string_view rest) {
   std::vector<LayerWord> words;
-  std::string_view rest = content;
+  words.reserve(rest.size() / 64 + 1);
   for (size_t line = 1; !rest.empty(); ++line) {
     size_t end = rest.find('\n');
     std::string_view text = rest.substr(0, end);
@@ -45,7 +42,7 @@ Result<std::vector<LayerWord>> ReadLines(const std::string& file) {
     }
     while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
     if (text.empty() || text.front() == '#') continue;
-    words.push_back({std::string(text), line});
+    words.push_back({text, line});
   }
   return words;
 }
@@ -109,10 +106,11 @@ Result<void> AddLayer(const Store& store, std::string_view text, bool alone, Dep
 }  // namespace
 
 Result<DependencySet> ReadLayerArgs(const Store& store, const LayerArgs& args) {
-  std::vector<LayerWord> words;
+  std::string list;
   if (!args.layers_from.empty()) {
-    STRATA_ASSIGN(words, ReadLines(args.layers_from));
+    STRATA_ASSIGN_WITH(list, ReadList(args.layers_from), "--layers-from");
   }
+  std::vector<LayerWord> words = SplitLines(list);
   for (const std::string& layer : args.layers) words.push_back({layer, 0});
   if (words.empty()) {
     return Unexpected(Error(Errc::kInvalid, args.layers_from.empty()
