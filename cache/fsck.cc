@@ -169,17 +169,47 @@ class Checker {
 
   template <typename Condition>
   Result<void> RemoveRoots(FsckFinding& finding, const Condition& condition) {
-    STRATA_ASSIGN(std::vector<RootKey> keys, ListRoots(store_));
+    STRATA_ASSIGN(std::vector<RootKey> keys, RootsThat(condition));
     for (const RootKey& key : keys) {
-      {
-        auto root = OpenRoot(store_, key);
-        if (!root && root.error().code() == Errc::kSystem) return Unexpected(root.error());
-        if (!root || !condition(*root)) continue;
-      }
       STRATA_TRY(RemoveRoot(store_, key));
       finding.actions.push_back(fmt::format("root {:.12} removed", key.Hex()));
     }
     return {};
+  }
+
+  // kBusy where one of them is mounted by a stage that was left in place.
+  template <typename Condition>
+  Result<std::vector<RootKey>> RootsThat(const Condition& condition) {
+    std::vector<RootKey> held;
+    if (options_.held) {
+      STRATA_ASSIGN(held, options_.held(store_));
+    }
+    STRATA_ASSIGN(std::vector<RootKey> keys, ListRoots(store_));
+    std::vector<RootKey> found;
+    for (const RootKey& key : keys) {
+      auto root = OpenRoot(store_, key);
+      if (!root && root.error().code() == Errc::kSystem) return Unexpected(root.error());
+      if (!root || !condition(*root)) continue;
+      if (std::find(held.begin(), held.end(), key) != held.end()) {
+        return Fail(Errc::kBusy, "root {:.12} is in use by a running stage", key.Hex());
+      }
+      found.push_back(key);
+    }
+    return found;
+  }
+
+  // Roots that somebody gave a name or a pin.
+  Result<std::vector<RootKey>> KeptRoots() {
+    std::vector<RootKey> kept;
+    STRATA_ASSIGN(std::vector<Store::Ref> refs, store_.ListRefs());
+    for (const Store::Ref& ref : refs) {
+      if (ref.target.is_root()) kept.push_back(ref.target.root);
+    }
+    STRATA_ASSIGN(std::vector<std::string> pins, ListNames(store_, "pins"));
+    for (const std::string& pin : pins) {
+      if (auto key = RootKey::FromHex(pin)) kept.push_back(*key);
+    }
+    return kept;
   }
 
   Result<void> CheckDerived(const std::string& name) {
@@ -196,10 +226,24 @@ class Checker {
     if (!repair()) return {};
     auto remove = [&]() -> Result<void> {
       STRATA_ASSIGN(FileLock lock, LockTree(path));
-      STRATA_TRY(RemoveRoots(finding, [&](const CachedRoot& root) {
-        const auto& lowers = root.content.lowers;
-        return std::find(lowers.begin(), lowers.end(), path + "/tree") != lowers.end();
-      }));
+      STRATA_ASSIGN(std::vector<RootKey> keys, RootsThat([&](const CachedRoot& root) {
+                      const auto& lowers = root.content.lowers;
+                      return std::find(lowers.begin(), lowers.end(), path + "/tree") !=
+                             lowers.end();
+                    }));
+      STRATA_ASSIGN(std::vector<RootKey> kept, KeptRoots());
+      std::vector<FileLock> unused;  // nobody mounts them before it is gone
+      for (const RootKey& key : keys) {
+        if (std::find(kept.begin(), kept.end(), key) == kept.end()) {
+          STRATA_TRY(RemoveRoot(store_, key));
+          finding.actions.push_back(fmt::format("root {:.12} removed", key.Hex()));
+          continue;
+        }
+        STRATA_ASSIGN(FileLock root,
+                      FileLock::OnExistingFile(store_.fd(), "roots/" + key.Hex(),
+                                               LockMode::kExclusive, LockWait::kFail));
+        unused.push_back(std::move(root));
+      }
       std::string trash = "trash/" + RandomName();
       STRATA_TRY(sys::Check(sys::RenameAt2(store_.fd(), path.c_str(), store_.fd(), trash.c_str()),
                             "rename", path));
@@ -222,7 +266,8 @@ class Checker {
         damages.push_back({"", "does not fit its checksum or its key"});
       } else {
         for (const std::string& lower : root->content.lowers) {
-          if (lower.front() == '/' || Exists(store_, lower)) continue;
+          // A derived layer that is missing is made again when the root is used.
+          if (!lower.starts_with("layers/") || Exists(store_, lower)) continue;
           damages.push_back({"", fmt::format("mounts {}, which is missing", lower)});
         }
       }

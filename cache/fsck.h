@@ -8,8 +8,8 @@
 // on is touched.
 //
 // Repairing drops what cannot be trusted: a derived layer or a root is removed, as it is made again
-// when it is needed; a damaged layer goes to damaged/, with it the roots made of it, and the refs
-// and pins that then lead nowhere.
+// when it is needed; a root with a name or a pin stays then, and is composed again by its next use. A damaged
+// layer goes to damaged/, with it the roots made of it, and the refs and pins that then lead nowhere.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@ enum class FsckRepair { kNo, kYes };
 
 struct FsckOptions {
   FsckRepair repair = FsckRepair::kNo;
+  HeldRoots held;               // roots that are mounted without a lease: in use, too
   std::vector<LayerId> layers;  // only these, and nothing else; empty: all that is in the store
   unsigned jobs = 0;
   Progress* progress = nullptr;

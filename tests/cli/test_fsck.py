@@ -175,3 +175,43 @@ def test_files_of_unmanaged_directories_are_not_taken_for_damaged(strata, base, 
     (tmp_path / "art/file").write_text("never read by strata")
     strata("run", "base", f"dir:{tmp_path}/art@k:at=/opt", "--", "cat", "/opt/file").ok()
     strata("fsck").ok()
+
+
+@pytest.fixture
+def big(strata, base, layer):
+    """A root of many layers, named `big`; returns its key."""
+    names = [f"part/{number}" for number in range(12)]
+    for number, name in enumerate(names):
+        layer(name, {"opt": None, f"opt/{number}": f"{number}\n"})
+    return strata("compose", "-q", "--name", "big", "base", *names).ok().out
+
+
+def damage_a_segment(store):
+    segment = next((store / "derived").glob("segment-*"))
+    (segment / "tree" / "opt").chmod(0o700)
+    return segment
+
+
+def test_a_named_root_outlives_a_damaged_derived_layer(strata, big, store):
+    segment = damage_a_segment(store)
+    assert "removed; it is made again" in strata("fsck", "--repair").fails(1).stdout
+    assert not segment.exists()
+    strata("fsck").ok()
+    assert strata("run", "-q", "big", "--", "cat", "/opt/0", "/opt/11").ok().out == "0\n11"
+    assert strata("show", "--json", "big").json()["key"] == big
+
+
+@pytest.mark.leaves_files  # the empty directory of a stage
+def test_what_a_stage_in_place_uses_is_left_alone(strata, big, store, tmp_path):
+    method = "overlay" if os.geteuid() == 0 else "copy"
+    at = tmp_path / "at"
+    strata("stage", "--method", method, "big", at).ok()
+    try:
+        segment = damage_a_segment(store)
+        out = strata("fsck", "--repair").fails(1).stdout
+        # A copy needs nothing of the store any more.
+        in_use = method == "overlay"
+        assert segment.exists() == in_use and ("left as it is" in out) == in_use
+        assert (at / "opt" / "11").read_text() == "11\n"
+    finally:
+        strata("unstage", at).ok()

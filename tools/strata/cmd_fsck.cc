@@ -9,6 +9,7 @@
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/progress.h"
+#include "tools/strata/root_info.h"
 #include "tools/strata/user_namespace.h"
 
 namespace strata {
@@ -109,6 +110,7 @@ Result<int> RunFsck(Context& context, const ParsedArgs& args) {
   const bool repair = args.Has(kRepair);
   FsckOptions options;
   options.repair = repair ? FsckRepair::kYes : FsckRepair::kNo;
+  options.held = RootsOfStages();
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   for (const char* name : args.operands) {
     STRATA_ASSIGN(LayerId id, store->Resolve(name));
