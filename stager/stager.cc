@@ -143,7 +143,8 @@ Result<StageRecord> StageAt(const Store& store, const CachedRoot& root, const st
 }
 
 Result<void> Unstage(const Store& store, const std::string& path) {
-  STRATA_ASSIGN(std::string place, PlacePath(path));
+  // Of one that is not there any more there may still be a record.
+  std::string place = PlacePath(path).value_or(path);
   STRATA_ASSIGN(std::vector<ListedStage> stages, ListStageRecords(store));
   const ListedStage* found = nullptr;
   for (const ListedStage& stage : stages) {

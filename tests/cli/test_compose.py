@@ -232,3 +232,11 @@ def test_a_set_that_is_not_cached_is_not_left_in_place(strata, base, tmp_path):
     assert not (tmp_path / "at").exists()
     done = strata("stage", "base", f"dir:{plain}@1", tmp_path / "at", "--", "true")
     assert "cannot be cached" not in done.stderr
+
+
+def test_a_directory_without_a_key_has_no_root_to_keep(strata, base, store, tmp_path):
+    (tmp_path / "art").mkdir()
+    done = strata("compose", "--name", "r", "base", f"dir:{tmp_path}/art")
+    done.fails(2, "this root cannot be cached", "hint: a plain directory needs a key: dir:PATH@KEY")
+    assert done.stdout == ""
+    strata("show", "r").fails()

@@ -205,7 +205,7 @@ def test_a_root_left_in_place_stays_until_unstage(strata, layers, in_place, tmp_
     assert not at.exists()
     assert content(strata.store) == before
     assert os.listdir(strata.store / "stages-at") == []
-    strata("unstage", at).fails(1, "No such file")
+    strata("unstage", at).fails(1, "this store has staged nothing there")
 
 
 def test_a_directory_that_was_there_stays(strata, layers, tmp_path):
@@ -364,3 +364,7 @@ if ROOT:  # who may mount it
             strata("unstage", mount / "at", env=env).ok()
         finally:
             subprocess.run(["umount", mount], check=True)
+
+
+def test_unstage_of_what_is_not_there_says_so(strata, base, tmp_path):
+    strata("unstage", tmp_path / "gone").fails(1, "gone: this store has staged nothing there")

@@ -56,6 +56,10 @@ Result<int> RunCompose(Context& context, const ParsedArgs& args) {
   }
   const char* name = args.Get(kComposeName);
   if (name != nullptr) STRATA_TRY_WITH(Store::CheckRefName(name), "--name");
+  if (!set.cacheable()) {
+    return Unexpected(Error(Errc::kInvalid, "this root cannot be cached, so there is nothing to keep")
+                          .Hint("a plain directory needs a key: dir:PATH@KEY"));
+  }
   STRATA_ASSIGN(Composition composition, Compose(context, set));
   if (name != nullptr) STRATA_TRY(store->SetRef(name, composition.root.key));
   if (!composition.root.hit) CollectAfterPublishing(context, *store);

@@ -76,9 +76,9 @@ Result<int> Gc(Context& context, const ParsedArgs& args) {
   }
   if (report.store_bytes && *report.store_bytes > *options.max_size && !context.quiet) {
     PrintWarning(fmt::format(
-        "the store takes {}, more than the {} it may: all that is left has a name or a pin, is in "
-        "use, or is younger than an hour",
-        FormatSize(*report.store_bytes), FormatSize(*options.max_size)));
+        "the store takes {}, more than the {} it may: all that is left has a name or a pin{}",
+        FormatSize(*report.store_bytes), FormatSize(*options.max_size),
+        options.all ? " or is in use" : ", is in use, or is younger than an hour"));
   }
   return 0;
 }
