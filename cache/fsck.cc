@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/fsck.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -16,6 +15,7 @@
 #include "base/sys.h"
 #include "base/temp_dir.h"
 #include "cache/durable.h"
+#include "cache/list_directory.h"
 #include "cache/roots.h"
 
 namespace strata {
@@ -25,18 +25,7 @@ using Kind = FsckFinding::Kind;
 using Outcome = FsckFinding::Outcome;
 
 Result<std::vector<std::string>> ListNames(const Store& store, const std::string& place) {
-  std::vector<std::string> names;
-  int fd = sys::OpenAt(store.fd(), place.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  if (fd == -ENOENT) return names;
-  STRATA_ASSIGN(UniqueFd owner, sys::CheckFd(fd, "open", place));
-  DIR* dir = ::fdopendir(owner.get());
-  if (dir == nullptr) return FailSys(errno, "fdopendir", place);
-  static_cast<void>(owner.release());
-  while (const dirent* entry = ::readdir(dir)) {
-    std::string_view name(entry->d_name);
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  ::closedir(dir);
+  STRATA_ASSIGN(std::vector<std::string> names, ListDirectory(store.fd(), place));
   std::sort(names.begin(), names.end());
   return names;
 }
