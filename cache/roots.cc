@@ -82,7 +82,13 @@ void Stamp(int fd, const struct stat& st) {
   if (age >= kStampAfter || age <= -kStampAfter) static_cast<void>(::futimens(fd, nullptr));
 }
 
-// The file of `key`, leased and read. kCorrupt: `root` has the lease and nothing else.
+Unexpected Damaged(const RootKey& key) {
+  return Fail(Errc::kCorrupt, "cached root {:.12} is damaged", key.Hex());
+}
+
+// The file of `key`, leased and read; whether its set is the one of the key is the caller's to see:
+// a hit compares the sets, and hashes nothing again. kCorrupt: `root` has the lease and nothing
+// else.
 Result<void> LeaseAndRead(const Store& store, const RootKey& key, CachedRoot& root) {
   const std::string path = RootPath(key);
   root.key = key;
@@ -97,9 +103,7 @@ Result<void> LeaseAndRead(const Store& store, const RootKey& key, CachedRoot& ro
     if (size < 0) return FailSys(static_cast<int>(-size), "read", path);
     bytes.resize(static_cast<size_t>(size));
   }
-  if (!DecodeFile(bytes, root) || KeyOfSet(root.encoded_set) != key) {
-    return Fail(Errc::kCorrupt, "cached root {:.12} is damaged", key.Hex());
-  }
+  if (!DecodeFile(bytes, root)) return Damaged(key);
   if (store.marked_only() && (st.st_mode & S_ISVTX) == 0) return FailSys(ENOENT, "find", path);
   Stamp(root.lease.fd(), st);
   return {};
@@ -108,9 +112,7 @@ Result<void> LeaseAndRead(const Store& store, const RootKey& key, CachedRoot& ro
 // What is in the file, whoever has it leased.
 Result<RootInfo> Decode(const RootKey& key, std::string_view bytes) {
   CachedRoot root;
-  if (!DecodeFile(bytes, root) || KeyOfSet(root.encoded_set) != key) {
-    return Fail(Errc::kCorrupt, "cached root {:.12} is damaged", key.Hex());
-  }
+  if (!DecodeFile(bytes, root) || KeyOfSet(root.encoded_set) != key) return Damaged(key);
   RootInfo info;
   info.key = key;
   STRATA_ASSIGN_WITH(info.set, DependencySet::Decode(root.encoded_set),
@@ -208,6 +210,7 @@ Result<CachedRoot> OpenRoot(const Store& store, const RootKey& key) {
     return Fail(Errc::kNotFound, "no cached root {}", key.Hex());
   }
   if (!read) return Unexpected(std::move(read).error());
+  if (KeyOfSet(root.encoded_set) != key) return Damaged(key);
   root.hit = true;
   return root;
 }
