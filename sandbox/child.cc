@@ -193,10 +193,9 @@ int StartCommand(const ChildPlan& plan, CommandProcess* command, ChildFailure* f
 
 }  // namespace
 
-// What neither pid 1 nor the command can ever have again.
-int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept {
+int DropBoundingSet(uint64_t capabilities, ChildFailure* failure) noexcept {
   for (int cap = 0; cap < 64; ++cap) {
-    if ((plan.capabilities >> cap & 1) != 0) continue;
+    if ((capabilities >> cap & 1) != 0) continue;
     int rc = sys::Prctl(PR_CAPBSET_DROP, static_cast<unsigned long>(cap));
     if (rc == -EINVAL) break;  // the kernel knows no more
     if (rc < 0) {
@@ -204,7 +203,14 @@ int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept {
       return rc;
     }
   }
-  int rc = sys::Prctl(PR_SET_NO_NEW_PRIVS, 1);
+  return 0;
+}
+
+// What neither pid 1 nor the command can ever have again.
+int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  int rc = DropBoundingSet(plan.capabilities, failure);
+  if (rc < 0) return rc;
+  rc = sys::Prctl(PR_SET_NO_NEW_PRIVS, 1);
   if (rc < 0) {
     failure->Set(-rc, "prctl", "PR_SET_NO_NEW_PRIVS");
     return rc;

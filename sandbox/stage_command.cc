@@ -15,6 +15,7 @@
 #include "base/io.h"
 #include "base/process.h"
 #include "base/sys.h"
+#include "sandbox/child_plan.h"
 #include "sandbox/explain.h"
 #include "sandbox/sandbox.h"
 #include "stager/overlay.h"
@@ -69,16 +70,9 @@ int MountRoot(const Plan& plan, ChildFailure* failure) noexcept {
 
 // The right to mount and to remount goes, also for root. Another user loses all at execve.
 int DropRights(const Plan& plan, ChildFailure* failure) noexcept {
-  for (int cap = 0; cap < 64; ++cap) {
-    if ((plan.capabilities >> cap & 1) != 0) continue;
-    int rc = sys::Prctl(PR_CAPBSET_DROP, static_cast<unsigned long>(cap));
-    if (rc == -EINVAL) break;  // the kernel knows no more
-    if (rc < 0) {
-      failure->Set(-rc, "prctl", "PR_CAPBSET_DROP");
-      return rc;
-    }
-  }
-  int rc = sys::CapSet(plan.capabilities, plan.capabilities, 0);
+  int rc = DropBoundingSet(plan.capabilities, failure);
+  if (rc < 0) return rc;
+  rc = sys::CapSet(plan.capabilities, plan.capabilities, 0);
   if (rc < 0) failure->Set(-rc, "capset", "");
   return rc;
 }
