@@ -181,7 +181,7 @@ def composed(strata, base, layer):
     layer("one", {"opt/1": "1"})
     strata.sh("true", "base", "one").ok()
     strata.sh("true", "base", "one", options=("--integrate", "echo x > /made")).ok()
-    strata.sh("true", "base", options=("--tmpfs", "/work")).ok()
+    strata.sh("true", "base", options=("--tmpfs", "/job")).ok()
 
 
 @pytest.mark.parametrize("args, out", [
@@ -189,7 +189,7 @@ def composed(strata, base, layer):
     (("--read-only", "base", "one", "--", "cat", "/opt/1"), "1"),
     (("base", "one", "--", "sh", "-c", "echo w > /w; cat /w"), "w\n"),
     (("--integrate", "echo x > /made", "base", "one", "--", "cat", "/made"), "x\n"),
-    (("--tmpfs", "/work", "base", "--", "sh", "-c", "echo w > /work/w; cat /work/w"), "w\n"),
+    (("--tmpfs", "/job", "base", "--", "sh", "-c", "echo w > /job/w; cat /job/w"), "w\n"),
 ])
 def test_a_cached_root_runs_in_a_store_that_is_read_only(composed, read_only, args, out):
     done = read_only("run", *args)
