@@ -5,8 +5,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/signalfd.h>
-#include <sys/sysinfo.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,67 +17,10 @@
 #include "base/io.h"
 #include "sandbox/child_plan.h"
 #include "sandbox/explain.h"
+#include "sandbox/make_plan.h"
 
 namespace strata {
 namespace {
-
-// The pieces of a ChildPlan that need an owner.
-struct PlanStorage {
-  ChildPlan plan{};
-  std::vector<const char*> lowers;
-  std::string upper;
-  std::string work;
-  std::string tmpfs_upper_options;
-  std::vector<ChildMount> mounts;
-  std::vector<std::string> mount_options;
-  std::vector<std::string> candidates;
-  std::vector<const char*> candidate_pointers;
-  std::vector<char*> argv;
-  std::vector<char*> envp;
-  std::vector<int> kept;
-};
-
-std::vector<char*> Pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> pointers;
-  pointers.reserve(strings.size() + 1);
-  for (const std::string& s : strings) pointers.push_back(const_cast<char*>(s.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
-// Where execvp would look, as paths.
-std::vector<std::string> Candidates(const SandboxSpec& spec) {
-  const std::string& command = spec.argv[0];
-  if (command.find('/') != std::string::npos) return {command};
-  std::string_view path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-  for (const std::string& variable : spec.env) {
-    if (variable.compare(0, 5, "PATH=") == 0) path = std::string_view(variable).substr(5);
-  }
-  std::vector<std::string> candidates;
-  while (true) {
-    size_t colon = path.find(':');
-    std::string_view directory = path.substr(0, colon);
-    candidates.push_back(fmt::format("{}/{}", directory.empty() ? "." : directory, command));
-    if (colon == std::string_view::npos) return candidates;
-    path.remove_prefix(colon + 1);
-  }
-}
-
-uint64_t MemoryBytes() {
-  struct sysinfo info {};
-  if (::sysinfo(&info) != 0) return uint64_t{1} << 30;
-  return uint64_t{info.totalram} * info.mem_unit;
-}
-
-// pid_max belongs to the pid namespace since Linux 6.14. This is the one thing that cannot be
-// tried: on an older kernel, host root's write would change the limit of the whole machine.
-bool PidMaxIsNamespaced() {
-  utsname name{};
-  int major = 0;
-  int minor = 0;
-  if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
-  return major > 6 || (major == 6 && minor >= 14);
-}
 
 // Of the standard streams that are regular files; 0 for the others.
 struct StreamModes {
@@ -112,87 +53,6 @@ void RestoreStandardStreams(const std::array<int, 3>& streams, const StreamModes
     if (mode == 0 || ::fstat(streams[i], &st) != 0 || st.st_mode == mode) continue;
     static_cast<void>(::fchmod(streams[i], mode & 07777) == 0);
   }
-}
-
-void PlanRoot(const SandboxRoot& root, PlanStorage* storage) {
-  ChildPlan& plan = storage->plan;
-  plan.directory = root.directory.c_str();
-  plan.attach_at = root.attach_at.c_str();
-  for (const std::string& lower : root.lowers) storage->lowers.push_back(lower.c_str());
-  plan.overlay.lowers = storage->lowers.data();
-  plan.overlay.lower_count = storage->lowers.size();
-  plan.overlay.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  storage->upper = root.upper;
-  storage->work = root.work;
-  if (root.tmpfs_upper) {
-    storage->upper = root.attach_at + "/upper";
-    storage->work = root.attach_at + "/work";
-    storage->tmpfs_upper_options =
-        root.tmpfs_size == 0 ? "mode=0700" : fmt::format("mode=0700,size={}", root.tmpfs_size);
-    plan.tmpfs_upper_options = storage->tmpfs_upper_options.c_str();
-  }
-  plan.overlay.uniform_inodes = root.uniform_inodes;
-  if (!storage->upper.empty()) {
-    plan.overlay.upper = storage->upper.c_str();
-    plan.overlay.work = storage->work.c_str();
-  } else {
-    plan.overlay.attributes |= MOUNT_ATTR_RDONLY;
-  }
-}
-
-void PlanMounts(const SandboxSpec& spec, uint64_t memory, PlanStorage* storage) {
-  storage->mount_options.reserve(spec.mounts.size());  // pointers into it must stay
-  for (const SandboxMount& mount : spec.mounts) {
-    storage->mount_options.push_back(
-        fmt::format("mode=1777,size={}", mount.size == 0 ? memory / 4 : mount.size));
-    storage->mounts.push_back(
-        {mount.kind, mount.source.c_str(), mount.target.c_str(), mount.make_target, mount.read_only,
-         storage->mount_options.back().c_str(), mount.upper.c_str(), mount.work.c_str()});
-  }
-  storage->plan.mounts = storage->mounts.data();
-  storage->plan.mount_count = storage->mounts.size();
-}
-
-void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStorage* storage) {
-  ChildPlan& plan = storage->plan;
-  const uint64_t memory = MemoryBytes();
-  PlanRoot(spec.root, storage);
-  PlanMounts(spec, memory, storage);
-  storage->candidates = Candidates(spec);
-  for (const std::string& path : storage->candidates) {
-    storage->candidate_pointers.push_back(path.c_str());
-  }
-  storage->candidate_pointers.push_back(nullptr);
-  storage->argv = Pointers(spec.argv);
-  storage->envp = Pointers(spec.env);
-  plan.candidates = storage->candidate_pointers.data();
-  plan.argv = storage->argv.data();
-  plan.envp = storage->envp.data();
-  plan.working_directory = spec.directory.c_str();
-  plan.hostname = spec.hostname.c_str();
-  std::copy(spec.stdio.begin(), spec.stdio.end(), plan.stdio);
-  std::snprintf(plan.uid_map, sizeof plan.uid_map, "%u %u 1\n", spec.uid, ::geteuid());
-  std::snprintf(plan.gid_map, sizeof plan.gid_map, "%u %u 1\n", spec.gid, ::getegid());
-  plan.host_is_root = ::geteuid() == 0;
-  plan.private_network = spec.network == Network::kNone;
-  plan.nested_userns = spec.nested_userns;
-  plan.own_session = spec.own_session;
-  plan.namespaced_pid_max = PidMaxIsNamespaced();
-  std::snprintf(plan.shm_options, sizeof plan.shm_options, "mode=1777,size=%llu",
-                static_cast<unsigned long long>(memory / 8));
-  std::snprintf(plan.tmp_options, sizeof plan.tmp_options, "mode=1777,size=%llu",
-                static_cast<unsigned long long>(memory / 4));
-  if (spec.seccomp) plan.filter = spec.seccomp->Program();
-  plan.filter_is_foreign = spec.seccomp_is_foreign;
-  plan.capabilities = spec.capabilities;
-  plan.open_files = spec.open_files ? &*spec.open_files : nullptr;
-  storage->kept = spec.held;
-  storage->kept.push_back(status_fd);
-  std::sort(storage->kept.begin(), storage->kept.end());
-  plan.kept = storage->kept.data();
-  plan.kept_count = storage->kept.size();
-  plan.status_fd = status_fd;
-  plan.lifeline_fd = lifeline_fd;
 }
 
 // What was read from a signalfd, passed on.
