@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/id_map.h"
+
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "base/io.h"
+#include "base/process.h"
+#include "base/subordinate_ids.h"
+#include "base/sys.h"
+
+namespace strata {
+namespace {
+
+constexpr const char* kInstall = "install newuidmap and newgidmap (Debian: apt-get install uidmap)";
+
+bool Has(const std::vector<IdRange>& ranges, uint32_t id) {
+  return std::any_of(ranges.begin(), ranges.end(), [id](const IdRange& range) {
+    return id >= range.inside && id - range.inside < range.count;
+  });
+}
+
+std::string ReadIfThere(const char* path) {
+  auto text = ReadFile(AT_FDCWD, path);
+  return text ? std::move(*text) : std::string();
+}
+
+// In the directories of PATH; empty if there is none.
+std::string FindProgram(const char* name) {
+  const char* variable = std::getenv("PATH");
+  std::string_view path = variable != nullptr ? variable : "/usr/bin:/bin";
+  while (!path.empty()) {
+    const size_t end = std::min(path.find(':'), path.size());
+    std::string program = fmt::format("{}/{}", path.substr(0, end), name);
+    if (program[0] == '/' && ::access(program.c_str(), X_OK) == 0) return program;
+    path.remove_prefix(std::min(end + 1, path.size()));
+  }
+  return {};
+}
+
+Result<std::string> FindHelper(const char* name) {
+  std::string program = FindProgram(name);
+  if (!program.empty()) return program;
+  return Unexpected(
+      Error(Errc::kUnsupported, fmt::format("{}: not found in PATH", name)).Hint(kInstall));
+}
+
+struct IdKind {
+  const char* map;     // in /proc/PID
+  const char* ranges;  // who may have which
+  const char* helper;
+};
+constexpr IdKind kUids = {"uid_map", "/etc/subuid", "newuidmap"};
+constexpr IdKind kGids = {"gid_map", "/etc/subgid", "newgidmap"};
+
+std::vector<IdRange> CurrentMap(const IdKind& kind) {
+  return ParseIdMap(ReadIfThere(fmt::format("/proc/self/{}", kind.map).c_str()));
+}
+
+// For root, who needs nobody's leave.
+Result<std::vector<IdRange>> RootRanges(const IdKind& kind) {
+  std::vector<IdRange> map = IdentityRanges(CurrentMap(kind));
+  if (map.size() > 1 || (map.size() == 1 && map[0].count > 1)) return map;
+  return Unexpected(
+      Error(Errc::kNotFound, "this user namespace has one id only")
+          .Hint("start the container, or what made the namespace, with a range of ids"));
+}
+
+// Both files name the owner by the user's name or uid.
+Result<std::vector<IdRange>> UserRanges(const IdKind& kind, const std::string& name, uint32_t own) {
+  std::vector<IdRange> ranges = ParseSubordinateRanges(ReadIfThere(kind.ranges), name, ::getuid());
+  std::vector<IdRange> map = JoinSubordinateRanges(own, ranges, CurrentMap(kind));
+  if (map.size() > 1) return map;
+  const std::string who = name.empty() ? std::to_string(::getuid()) : name;
+  return Unexpected(
+      Error(Errc::kNotFound, fmt::format("{} has no range for {}", kind.ranges, who))
+          .Hint(fmt::format(
+              "an administrator can add a line such as {}:100000:65536, of ids that nobody else "
+              "has, to /etc/subuid and to /etc/subgid",
+              who)));
+}
+
+// Whether the kernel let us. EPERM means that newuidmap must do it.
+Result<bool> WriteMap(pid_t pid, const IdKind& kind, const std::vector<IdRange>& ranges) {
+  std::string text;
+  for (const IdRange& range : ranges) {
+    text += fmt::format("{} {} {}\n", range.inside, range.outside, range.count);
+  }
+  const std::string path = fmt::format("/proc/{}/{}", pid, kind.map);
+  STRATA_ASSIGN(UniqueFd fd, OpenAt(AT_FDCWD, path, O_WRONLY));
+  const int64_t rc = sys::Write(fd.get(), text.data(), text.size());
+  if (rc == -EPERM && (ranges.size() > 1 || ranges[0].count > 1)) return false;
+  if (rc < 0) return FailSys(static_cast<int>(-rc), "write", path);
+  return true;
+}
+
+Result<void> DenySetgroups(pid_t pid) {
+  const std::string path = fmt::format("/proc/{}/setgroups", pid);
+  STRATA_ASSIGN(UniqueFd fd, OpenAt(AT_FDCWD, path, O_WRONLY));
+  return WriteAll(fd.get(), "deny", path);
+}
+
+// A newuidmap or newgidmap that runs.
+struct Helper {
+  const char* name = nullptr;
+  Process process;
+  UniqueFd words;  // what it says when it fails
+};
+
+Result<Helper> StartHelper(pid_t pid, const IdKind& kind, const std::vector<IdRange>& ranges) {
+  STRATA_ASSIGN(std::string program, FindHelper(kind.helper));
+  std::vector<std::string> words = {kind.helper, std::to_string(pid)};
+  for (const IdRange& range : ranges) {
+    for (uint32_t number : {range.inside, range.outside, range.count}) {
+      words.push_back(std::to_string(number));
+    }
+  }
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  STRATA_ASSIGN(Pipe said, MakePipe());
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, 0, 1);
+  ::posix_spawn_file_actions_adddup2(&actions, said.write.get(), 2);
+  pid_t helper = -1;
+  const int error =
+      ::posix_spawn(&helper, program.c_str(), &actions, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return FailSys(error, "posix_spawn", program);
+  return Helper{kind.helper, Process(helper, UniqueFd()), std::move(said.read)};
+}
+
+Result<void> Finish(Helper& helper) {
+  if (!helper.process.running()) return {};
+  STRATA_ASSIGN(std::string words, ReadAll(helper.words.get(), helper.name));
+  STRATA_ASSIGN(ExitStatus status, helper.process.Wait());
+  if (status.ShellCode() == 0) return {};
+  while (!words.empty() && words.back() == '\n') words.pop_back();
+  const std::string prefix = std::string(helper.name) + ": ";
+  if (words.compare(0, prefix.size(), prefix) == 0) words.erase(0, prefix.size());
+  if (words.empty()) words = fmt::format("failed with status {}", status.ShellCode());
+  return Unexpected(
+      Error(Errc::kUnsupported, prefix + words)
+          .Hint(fmt::format("{} must be setuid root or have file capabilities, and {} must have a "
+                            "line for you; `strata doctor` says more",
+                            helper.name,
+                            helper.name == kUids.helper ? kUids.ranges : kGids.ranges)));
+}
+
+// code, errno, message and hint, each ended by NUL; nothing for success.
+std::string Describe(const Error& error) {
+  std::string text = fmt::format("{}", static_cast<int>(error.code()));
+  text += '\0';
+  text += fmt::format("{}", error.sys_errno());
+  text += '\0';
+  text += error.message();
+  text += '\0';
+  text += error.hint();
+  text += '\0';
+  return text;
+}
+
+Error Understand(const std::string& text) {
+  std::string fields[4];
+  size_t at = 0;
+  for (std::string& field : fields) {
+    size_t end = text.find('\0', at);
+    if (end == std::string::npos) return {Errc::kSystem, "a child process ended early"};
+    field = text.substr(at, end - at);
+    at = end + 1;
+  }
+  const int sys_errno = std::atoi(fields[1].c_str());
+  Error error(static_cast<Errc>(std::atoi(fields[0].c_str())), fields[2]);
+  const size_t reason = Error::Sys(sys_errno, "").message().size();
+  if (sys_errno != 0 && fields[2].size() > reason) {  // its text ends with the reason
+    error = Error::Sys(sys_errno, fields[2].substr(0, fields[2].size() - reason));
+  }
+  return fields[3].empty() ? error : std::move(error).Hint(std::move(fields[3]));
+}
+
+// In the child: `ready` tells that the namespace is there, `go` that it has its ids.
+Result<void> EnterNamespace(int ready, int go) {
+  STRATA_TRY(sys::Check(sys::Unshare(CLONE_NEWUSER), "unshare", "user namespace"));
+  sys::Prctl(PR_SET_PDEATHSIG, SIGKILL);
+  char byte = 0;
+  STRATA_TRY(WriteAll(ready, std::string_view(&byte, 1), "pipe"));
+  if (sys::Read(go, &byte, 1) != 1)
+    sys::ExitNow(0);  // nobody is left, or it failed: the parent knows
+  return {};
+}
+
+}  // namespace
+
+bool IdMapping::IsSingle() const {
+  return uids.size() == 1 && uids[0].count == 1 && gids.size() == 1 && gids[0].count == 1;
+}
+bool IdMapping::HasUid(uint32_t inside) const {
+  return Has(uids, inside);
+}
+bool IdMapping::HasGid(uint32_t inside) const {
+  return Has(gids, inside);
+}
+
+IdMapping SingleId(uint32_t uid, uint32_t gid) {
+  return {{{uid, ::geteuid(), 1}}, {{gid, ::getegid(), 1}}};
+}
+
+Result<IdMapping> SubordinateIds() {
+  IdMapping mapping;
+  if (::geteuid() == 0) {
+    STRATA_ASSIGN(mapping.uids, RootRanges(kUids));
+    STRATA_ASSIGN(mapping.gids, RootRanges(kGids));
+    return mapping;
+  }
+  std::string name = FindUserName(ReadIfThere("/etc/passwd"), ::getuid());
+  // Of a user who is known elsewhere (LDAP). It may be a lie: newuidmap looks for itself.
+  const char* login = std::getenv("LOGNAME");
+  if (name.empty() && login != nullptr) name = login;
+  STRATA_ASSIGN(mapping.uids, UserRanges(kUids, name, ::geteuid()));
+  STRATA_ASSIGN(mapping.gids, UserRanges(kGids, name, ::getegid()));
+  for (const IdKind& kind : {kUids, kGids}) STRATA_TRY(FindHelper(kind.helper));
+  if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) {
+    return Unexpected(
+        Error(Errc::kUnsupported, "newuidmap cannot get its privileges: no_new_privs is set")
+            .Hint("what started strata forbids setuid programs: a container, a sandbox, or "
+                  "NoNewPrivileges= of a service"));
+  }
+  return mapping;
+}
+
+Result<void> WriteIdMaps(pid_t pid, const IdMapping& mapping) {
+  Helper uids;
+  Helper gids;
+  STRATA_ASSIGN(bool uids_written, WriteMap(pid, kUids, mapping.uids));
+  if (!uids_written) {
+    STRATA_ASSIGN(uids, StartHelper(pid, kUids, mapping.uids));
+  }
+  // Without it the kernel lets nobody but root map a gid. With a range, newgidmap decides.
+  if (mapping.gids.size() == 1 && mapping.gids[0].count == 1) STRATA_TRY(DenySetgroups(pid));
+  STRATA_ASSIGN(bool gids_written, WriteMap(pid, kGids, mapping.gids));
+  if (!gids_written) {
+    STRATA_ASSIGN(gids, StartHelper(pid, kGids, mapping.gids));
+  }
+  STRATA_TRY(Finish(uids));
+  return Finish(gids);
+}
+
+Result<void> RunInMapping(const IdMapping& mapping, const std::function<Result<void>()>& work) {
+  STRATA_ASSIGN(Pipe report, MakePipe());
+  STRATA_ASSIGN(Pipe ready, MakePipe());
+  STRATA_ASSIGN(Pipe go, MakePipe());
+  const pid_t pid = ::fork();  // glibc's, so that the child has a heap that works
+  if (pid < 0) return FailSys(errno, "fork");
+  if (pid == 0) {
+    sys::Prctl(PR_SET_PDEATHSIG, SIGKILL);
+    go.write.reset();
+    Result<void> done = EnterNamespace(ready.write.get(), go.read.get());
+    ready.write.reset();
+    if (done) done = work();
+    if (!done) static_cast<void>(WriteAll(report.write.get(), Describe(done.error()), "report"));
+    sys::ExitNow(0);
+  }
+  Process child(pid, UniqueFd());
+  report.write.reset();
+  ready.write.reset();
+  char byte = 0;
+  if (sys::Read(ready.read.get(), &byte, 1) == 1) {
+    STRATA_TRY_WITH(WriteIdMaps(pid, mapping), "set up user namespace");
+    STRATA_TRY(WriteAll(go.write.get(), std::string_view(&byte, 1), "pipe"));
+  }
+  STRATA_ASSIGN(std::string text, ReadAll(report.read.get(), "report"));
+  STRATA_ASSIGN(ExitStatus status, child.Wait());
+  if (status.ShellCode() != 0) return Fail(Errc::kSystem, "a child process was killed");
+  if (text.empty()) return {};
+  return Unexpected(Understand(text));
+}
+
+}  // namespace strata
