@@ -8,7 +8,7 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 add_library(strata_settings INTERFACE)
 target_include_directories(strata_settings INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_definitions(strata_settings INTERFACE _GNU_SOURCE FMT_HEADER_ONLY)
+target_compile_definitions(strata_settings INTERFACE _GNU_SOURCE)
 target_compile_options(strata_settings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Wcast-qual
   -Wformat=2 -Wimplicit-fallthrough -Wundef -Wno-missing-field-initializers
