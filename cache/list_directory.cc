@@ -20,6 +20,7 @@ Result<std::vector<std::string>> ListDirectory(int dir_fd, const std::string& pa
   alignas(dirent64) char buffer[16384];
   for (;;) {
     int64_t size = sys::GetDents(fd.get(), buffer, sizeof buffer);
+    if (size == -ENOENT) return names;  // somebody removed it meanwhile
     if (size < 0) return FailSys(static_cast<int>(-size), "getdents64", path);
     if (size == 0) return names;
     for (int64_t at = 0; at < size;) {
