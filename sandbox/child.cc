@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "sandbox/child_plan.h"
+#include "sandbox/privileges.h"
 
 namespace strata {
 
@@ -192,19 +193,6 @@ int StartCommand(const ChildPlan& plan, CommandProcess* command, ChildFailure* f
 }
 
 }  // namespace
-
-int DropBoundingSet(uint64_t capabilities, ChildFailure* failure) noexcept {
-  for (int cap = 0; cap < 64; ++cap) {
-    if ((capabilities >> cap & 1) != 0) continue;
-    int rc = sys::Prctl(PR_CAPBSET_DROP, static_cast<unsigned long>(cap));
-    if (rc == -EINVAL) break;  // the kernel knows no more
-    if (rc < 0) {
-      failure->Set(-rc, "prctl", "PR_CAPBSET_DROP");
-      return rc;
-    }
-  }
-  return 0;
-}
 
 // What neither pid 1 nor the command can ever have again.
 int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept {

@@ -86,8 +86,6 @@ static_assert(sizeof(ChildRecord) <= 4096, "must fit PIPE_BUF, to be written at 
 // namespace is there. `go_fd`: gives one when the root is there.
 [[noreturn]] void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept;
 
-// Takes all but `capabilities` (a mask) out of the bounding set.
-int DropBoundingSet(uint64_t capabilities, ChildFailure* failure) noexcept;
 int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept;
 void SendRecord(const ChildPlan& plan, const ChildRecord& record) noexcept;
 

@@ -4,34 +4,16 @@
 // wrong, it tells the parent itself.
 #include <linux/close_range.h>
 #include <linux/seccomp.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 
 #include "sandbox/child_plan.h"
+#include "sandbox/loopback.h"
 
 namespace strata {
 namespace {
-
-int BringUpLoopback(ChildFailure* failure) noexcept {
-  int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) {
-    failure->Set(errno, "socket", "AF_INET");
-    return -failure->sys_errno;
-  }
-  ifreq request{};
-  std::memcpy(request.ifr_name, "lo", 3);
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  int rc = sys::Ioctl(fd, SIOCSIFFLAGS, &request);
-  ::close(fd);
-  if (rc < 0) failure->Set(-rc, "ioctl SIOCSIFFLAGS", "lo");
-  return rc;
-}
 
 int ReplaceStandardStreams(const ChildPlan& plan, ChildFailure* failure) noexcept {
   for (int fd = 0; fd <= 2; ++fd) {

@@ -39,11 +39,11 @@ int OpenInRootWithoutLinks(int root_fd, const char* path) noexcept {
 }
 
 // BindTo by mount(2). MOUNT_ATTR_* are MS_* as far as they are used here.
-int BindByMount2(const char* source, const MountTarget& target, bool recursive, uint64_t attributes,
+int BindByMount2(const char* source, const MountTarget& target, const BindKind& kind,
                  ChildFailure* failure) noexcept {
   // A remount changes one mount, not those below it: read-only means all, so EINVAL if there are
   // any.
-  bool all = recursive && (attributes & MOUNT_ATTR_RDONLY) == 0;
+  bool all = kind.recursive && (kind.attributes & MOUNT_ATTR_RDONLY) == 0;
   int rc =
       sys::Mount(source, FdPath(target.fd).text, nullptr, MS_BIND | (all ? MS_REC : 0), nullptr);
   if (rc < 0) return FailStep(failure, rc, "bind", source);
@@ -51,11 +51,14 @@ int BindByMount2(const char* source, const MountTarget& target, bool recursive, 
   Descriptor mounted(OpenInRoot(target.root_fd, target.path));
   if (mounted.fd < 0) return FailStep(failure, mounted.fd, "open mount point", target.path);
   FdPath to(mounted.fd);
-  rc = sys::Mount(nullptr, to.text, nullptr, MS_PRIVATE | MS_REC, nullptr);
-  if (rc == 0 && attributes != 0) {
+  rc = 0;
+  if (kind.propagation != 0) {
+    rc = sys::Mount(nullptr, to.text, nullptr, kind.propagation | MS_REC, nullptr);
+  }
+  if (rc == 0 && kind.attributes != 0) {
     // What restricts it already may not be lifted.
     struct statvfs st;
-    unsigned long flags = MS_REMOUNT | MS_BIND | attributes;
+    unsigned long flags = MS_REMOUNT | MS_BIND | kind.attributes;
     if (::fstatvfs(mounted.fd, &st) == 0) {
       flags |= st.f_flag & (ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC);
     }
@@ -84,7 +87,7 @@ int ProtectAllButProcesses(int proc_fd, ChildFailure* failure) noexcept {
       Descriptor file(sys::OpenAt(proc_fd, name, O_PATH | O_NOFOLLOW));
       if (file.fd == -ENOENT) continue;  // a module was unloaded
       if (file.fd < 0) return FailStep(failure, file.fd, "open /proc entry", name);
-      int rc = BindTo(FdPath(file.fd).text, {proc_fd, name, file.fd}, false, kProtected, failure);
+      int rc = BindTo(FdPath(file.fd).text, {proc_fd, name, file.fd}, {false, kProtected}, failure);
       if (rc < 0) return rc;
     }
   }
@@ -103,44 +106,87 @@ int OpenInRoot(int root_fd, const char* path) noexcept {
   return fd;
 }
 
-int MakeMountPoint(int root_fd, const char* path_in_root, bool directory) noexcept {
+int OpenParent(int root_fd, const char* path_in_root, mode_t parent_mode,
+               char (&name)[256]) noexcept {
   char path[4096];
   size_t size = std::strlen(path_in_root);
-  if (size >= sizeof path) return -ENAMETOOLONG;
-  std::memcpy(path, path_in_root, size + 1);
-  int parent = OpenInRoot(root_fd, "/");
-  for (char* name = path + 1; parent >= 0;) {
-    char* slash = std::strchr(name, '/');
-    if (slash != nullptr) *slash = '\0';
-    int rc = slash != nullptr || directory ? sys::MkdirAt(parent, name, 0755)
-                                           : sys::MknodAt(parent, name, S_IFREG | 0644, 0);
+  while (size > 0 && path_in_root[size - 1] == '/') --size;
+  size_t start = size;
+  while (start > 0 && path_in_root[start - 1] != '/') --start;
+  if (size >= sizeof path || size - start >= sizeof name) return -ENAMETOOLONG;
+  std::memcpy(name, path_in_root + start, size - start);
+  name[size - start] = '\0';
+  if (size == 0) std::strcpy(name, ".");
+  while (start > 0 && path_in_root[start - 1] == '/') --start;
+  if (start == 0) return OpenInRoot(root_fd, "/");
+  std::memcpy(path, path_in_root, start);
+  path[start] = '\0';
+  int parent = OpenInRoot(root_fd, path);
+  if (parent != -ENOENT) return parent;
+
+  parent = OpenInRoot(root_fd, "/");
+  for (char* at = path; parent >= 0;) {
+    while (*at == '/') ++at;
+    if (*at == '\0') return parent;
+    char* end = at + std::strcspn(at, "/");
+    const char cut = *end;
+    *end = '\0';
+    int rc = sys::MkdirAt(parent, at, parent_mode);
     ::close(parent);
-    if (slash == nullptr || (rc < 0 && rc != -EEXIST)) return rc;
+    if (rc < 0 && rc != -EEXIST) return rc;
     parent = OpenInRoot(root_fd, path);
-    *slash = '/';
-    name = slash + 1;
+    *end = cut;
+    at = end;
   }
   return parent;
 }
 
-int BindTo(const char* source, const MountTarget& target, bool recursive, uint64_t attributes,
-           ChildFailure* failure) noexcept {
-  unsigned tree_flags = OPEN_TREE_CLONE | (recursive ? unsigned{AT_RECURSIVE} : 0U);
-  Descriptor tree(sys::OpenTree(AT_FDCWD, source, tree_flags));
-  if (IsMissing(tree.fd)) return BindByMount2(source, target, recursive, attributes, failure);
-  if (tree.fd < 0) return FailStep(failure, tree.fd, "open_tree", source);
-  if (attributes != 0) {
+int MakeMountPoint(int root_fd, const char* path, mode_t mode, mode_t parent_mode) noexcept {
+  char name[256];
+  Descriptor parent(OpenParent(root_fd, path, parent_mode, name));
+  if (parent.fd < 0) return parent.fd;
+  if (S_ISDIR(mode)) return sys::MkdirAt(parent.fd, name, mode & 07777);
+  int rc = sys::MknodAt(parent.fd, name, mode, 0);
+  if (rc != -EEXIST) return rc;
+  // A link to nothing: mknod does not follow it.
+  Descriptor file(sys::OpenAt2(root_fd, path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY,
+                               mode & 07777, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
+  return file.fd < 0 ? file.fd : 0;
+}
+
+BindSource::BindSource(const char* source, bool recursive) noexcept
+    : opened(sys::OpenTree(AT_FDCWD, source,
+                           OPEN_TREE_CLONE | (recursive ? unsigned{AT_RECURSIVE} : 0U))),
+      path(source),
+      is_copy(true) {
+  if (!IsMissing(opened.fd)) return;
+  is_copy = false;
+  opened.fd = sys::OpenAt(AT_FDCWD, source, O_PATH);
+}
+
+int AttachBind(const BindSource& source, const MountTarget& target, const BindKind& kind,
+               ChildFailure* failure) noexcept {
+  if (!source.is_copy) return BindByMount2(source.path, target, kind, failure);
+  const int tree_fd = source.opened.fd;
+  if (kind.attributes != 0 || kind.propagation != 0) {
     struct mount_attr attr {};
-    attr.attr_set = attributes;
-    attr.propagation = MS_PRIVATE;  // what the host mounts later has none of these attributes
-    int rc = sys::MountSetattr(tree.fd, "",
-                               AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0U), &attr);
-    if (IsMissing(rc)) return BindByMount2(source, target, recursive, attributes, failure);
-    if (rc < 0) return FailStep(failure, rc, "mount_setattr", source);
+    attr.attr_set = kind.attributes;
+    attr.propagation = kind.propagation;  // what the host mounts later has none of the attributes
+    int rc = sys::MountSetattr(
+        tree_fd, "", AT_EMPTY_PATH | (kind.recursive ? unsigned{AT_RECURSIVE} : 0U), &attr);
+    if (IsMissing(rc)) return BindByMount2(source.path, target, kind, failure);
+    if (rc < 0) return FailStep(failure, rc, "mount_setattr", source.path);
   }
   int rc =
-      sys::MoveMount(tree.fd, "", target.fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+      sys::MoveMount(tree_fd, "", target.fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
   return rc < 0 ? FailStep(failure, rc, "move_mount", target.path) : 0;
+}
+
+int BindTo(const char* source, const MountTarget& target, const BindKind& kind,
+           ChildFailure* failure) noexcept {
+  BindSource opened(source, kind.recursive);
+  if (opened.opened.fd < 0) return FailStep(failure, opened.opened.fd, "open_tree", source);
+  return AttachBind(opened, target, kind, failure);
 }
 
 int MountAt(const char* type, int target_fd, unsigned long flags, const char* options,
@@ -174,7 +220,7 @@ int ProtectProc(int proc_fd, bool but_processes, ChildFailure* failure) noexcept
     Descriptor entry(sys::OpenAt(proc_fd, name, O_PATH | O_NOFOLLOW));
     if (entry.fd == -ENOENT) continue;
     if (entry.fd < 0) return FailStep(failure, entry.fd, "open /proc entry", name);
-    rc = BindTo("/dev/null", {proc_fd, name, entry.fd}, false, MOUNT_ATTR_RDONLY, failure);
+    rc = BindTo("/dev/null", {proc_fd, name, entry.fd}, {false, MOUNT_ATTR_RDONLY}, failure);
     if (rc < 0) return rc;
   }
   return 0;
@@ -186,8 +232,8 @@ int ProtectProc(int proc_fd, bool but_processes, ChildFailure* failure) noexcept
 int BindDevice(const char* source, int dev_fd, const char* name, ChildFailure* failure) noexcept {
   Descriptor file(sys::OpenAt(dev_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0666));
   if (file.fd < 0) return FailStep(failure, file.fd, "create /dev entry", name);
-  return BindTo(source, {dev_fd, name, file.fd}, false,
-                MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, failure);
+  return BindTo(source, {dev_fd, name, file.fd},
+                {false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC}, failure);
 }
 
 }  // namespace strata

@@ -47,10 +47,15 @@ inline bool IsMissing(int rc) noexcept {
 // openat2 (Linux 5.6); without it, component by component and through no links at all (-ELOOP).
 int OpenInRoot(int root_fd, const char* path) noexcept;
 
-// Makes what is missing of `path`, an absolute one: parents of mode 0755, and a directory or an
-// empty file. What is there already may be a layer's link, or the content of a bind: each step is
-// resolved inside the root, and only a single name is ever made in it.
-int MakeMountPoint(int root_fd, const char* path, bool directory) noexcept;
+// Opens the directory that `path` is an entry of, in the root, and says which entry (`.` for the
+// root itself). Makes what is missing of it, directories of `parent_mode`. What is there already
+// may be a layer's link, or the content of a bind: each step is resolved inside the root, and only
+// a single name is ever made in it.
+int OpenParent(int root_fd, const char* path, mode_t parent_mode, char (&name)[256]) noexcept;
+
+// Makes `path`, which is not there, a directory or an empty file (S_IFDIR | 0755, S_IFREG | 0444),
+// and what is missing above it. A link to nothing gets the file that it wants, in the root.
+int MakeMountPoint(int root_fd, const char* path, mode_t mode, mode_t parent_mode) noexcept;
 
 // Where a mount goes: `path` in `root_fd`, which was opened as `fd`.
 struct MountTarget {
@@ -59,9 +64,29 @@ struct MountTarget {
   int fd;
 };
 
-// Puts the mount (with `recursive`, the tree of mounts) at `source` on `target`, private and with
-// `attributes` (MOUNT_ATTR_*). By open_tree and mount_setattr (Linux 5.12), else by mount(2).
-int BindTo(const char* source, const MountTarget& target, bool recursive, uint64_t attributes,
+// How a bind is made: with the mounts below it, with MOUNT_ATTR_* on all of them, and MS_PRIVATE,
+// or 0 to go on receiving what the host mounts there.
+struct BindKind {
+  bool recursive;
+  uint64_t attributes;
+  uint64_t propagation = MS_PRIVATE;
+};
+
+// What is bound, opened in the caller's view: by open_tree (Linux 5.2) as a copy that is not
+// mounted yet, else by O_PATH. It can be looked at before it is put anywhere.
+struct BindSource {
+  Descriptor opened;
+  const char* path;
+  bool is_copy;
+  BindSource(const char* source, bool recursive) noexcept;
+};
+
+// Puts `source`, which was opened, on `target`. By mount_setattr (Linux 5.12), else by mount(2).
+int AttachBind(const BindSource& source, const MountTarget& target, const BindKind& kind,
+               ChildFailure* failure) noexcept;
+
+// Opens and attaches.
+int BindTo(const char* source, const MountTarget& target, const BindKind& kind,
            ChildFailure* failure) noexcept;
 
 // Mounts a new file system on an opened directory; `name` is for the error.

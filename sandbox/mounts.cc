@@ -129,8 +129,8 @@ int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexc
     const ChildMount& mount = plan.mounts[i];
     int target_fd = OpenInRoot(root_fd, mount.target);
     if (target_fd == -ENOENT && mount.make_target != SandboxMount::MakeTarget::kNo) {
-      int rc = MakeMountPoint(root_fd, mount.target,
-                              mount.make_target == SandboxMount::MakeTarget::kDirectory);
+      const bool directory = mount.make_target == SandboxMount::MakeTarget::kDirectory;
+      int rc = MakeMountPoint(root_fd, mount.target, directory ? S_IFDIR | 0755 : S_IFREG | 0644, 0755);
       if (rc < 0) return FailStep(failure, rc, "make mount point", mount.target);
       target_fd = OpenInRoot(root_fd, mount.target);
     }
@@ -143,9 +143,9 @@ int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexc
                      failure);
         break;
       case SandboxMount::Kind::kBind:
-        rc = BindTo(mount.source, {root_fd, mount.target, target.fd}, true,
-                    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-                        (mount.read_only ? unsigned{MOUNT_ATTR_RDONLY} : 0U),
+        rc = BindTo(mount.source, {root_fd, mount.target, target.fd},
+                    {true, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                               (mount.read_only ? unsigned{MOUNT_ATTR_RDONLY} : 0U)},
                     failure);
         break;
       case SandboxMount::Kind::kCopyOnWrite: {

@@ -17,6 +17,7 @@
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
 #include "sandbox/explain.h"
+#include "sandbox/privileges.h"
 #include "sandbox/sandbox.h"
 #include "stager/overlay.h"
 

@@ -86,6 +86,8 @@ int MountByFsConfig(const OverlayPlan& plan, bool* too_old, ChildFailure* failur
   if (plan.upper != nullptr) {
     if ((rc = SetLayer(fs.fd, "upperdir", plan.upper, failure)) < 0) return rc;
     if ((rc = SetLayer(fs.fd, "workdir", plan.work, failure)) < 0) return rc;
+  }
+  if (plan.upper != nullptr && !plan.keep_upper) {
     if ((rc = SetOption(fs.fd, "volatile", nullptr, failure)) < 0) return rc;
     if ((rc = SetOption(fs.fd, "uuid", "null", failure)) < 0) return rc;
   }
@@ -157,7 +159,8 @@ int MountByMount2(const OverlayPlan& plan, const char* attach_at, ChildFailure* 
     if (i > 0) options.Add(":");
   }
   if (plan.upper != nullptr) {
-    options.Add(",volatile,upperdir=");
+    if (!plan.keep_upper) options.Add(",volatile");
+    options.Add(",upperdir=");
     options.AddNumber(open_directory(plan.upper));
     options.Add(",workdir=");
     options.AddNumber(open_directory(plan.work));

@@ -4,8 +4,8 @@
 // Plain data in, a descriptor out, no heap: it may be called after clone.
 //
 // Always `userxattr` (Linux 5.11: the only kind of whiteouts and opaque marks that an ordinary user can
-// make) and, with an upper, `volatile` (5.10: no sync of the whole file system at unmount) and
-// `uuid=null`. Three ways, tried in this order:
+// make) and, with an upper that is not to be kept, `volatile` (5.10: no sync of the whole file system
+// at unmount) and `uuid=null`. Three ways, tried in this order:
 //   1. fsconfig("lowerdir+") by path, for paths of up to 255 bytes (Linux 6.7)
 //   2. the same by O_PATH descriptor, for longer paths (6.15)
 //   3. mount(2), the lower layers named by descriptor number with /proc/self/fd as the working
@@ -28,6 +28,7 @@ struct OverlayPlan {
   size_t lower_count = 0;
   const char* upper = nullptr;  // null: read-only, which needs two lower layers
   const char* work = nullptr;
+  bool keep_upper = false;  // it belongs to the user: synced at unmount, no mark left in `work`
   bool uniform_inodes = false;  // xino=on: upper and lower are on different file systems
   unsigned attributes = 0;      // MOUNT_ATTR_*
 };
