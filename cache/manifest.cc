@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -211,6 +212,11 @@ uint64_t Manifest::content_size() const {
   ManifestHeader header;
   std::memcpy(&header, bytes_.data(), sizeof header);
   return header.content_size;
+}
+
+bool Manifest::has_foreign_owners() const {
+  return std::any_of(entries_, entries_ + count_,
+                     [](const ManifestEntry& e) { return e.uid != 0 || e.gid != 0; });
 }
 
 uint32_t Manifest::whiteout_count() const {

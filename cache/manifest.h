@@ -112,6 +112,8 @@ class Manifest {
   }
   uint64_t content_size() const;  // sum of the files' sizes, each hardlink group once
   uint32_t whiteout_count() const;
+  // Whether an entry belongs to others than 0:0. Looks at each until one does.
+  bool has_foreign_owners() const;
   std::vector<std::string> integration_commands() const;
 
   std::optional<uint32_t> Child(uint32_t directory, std::string_view name) const;

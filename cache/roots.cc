@@ -20,7 +20,8 @@ namespace strata {
 namespace {
 
 constexpr std::string_view kMagic = "STRATART";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
+constexpr uint32_t kWithoutOwners = 1;  // a version that says nothing of them
 constexpr int64_t kMaxFileSize = 64 << 20;
 constexpr time_t kStampAfter = 3600;
 // Of rounds in which an entry is found and has gone before it is leased: there is always another
@@ -38,6 +39,8 @@ std::string EncodeFile(std::string_view encoded_set, const RootContent& content)
   PutU32(body, content.base_count);
   PutU32(body, static_cast<uint32_t>(content.lowers.size()));
   for (const std::string& lower : content.lowers) PutText(body, lower);
+  PutU32(body, static_cast<uint32_t>(content.foreign_lowers.size()));
+  for (uint32_t index : content.foreign_lowers) PutU32(body, index);
 
   std::string bytes(kMagic);
   PutU32(bytes, kVersion);
@@ -47,7 +50,25 @@ std::string EncodeFile(std::string_view encoded_set, const RootContent& content)
   return bytes;
 }
 
-bool DecodeContent(std::string_view body, RootContent& content) {
+void DecodeOwners(ByteReader& in, RootContent& content) {
+  const uint32_t count = in.U32();
+  if (count > content.lowers.size()) in.SetBad();
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    const uint32_t index = in.U32();
+    const bool ascends = i == 0 || index > content.foreign_lowers.back();
+    if (!ascends || index >= content.lowers.size()) in.SetBad();
+    content.foreign_lowers.push_back(index);
+  }
+}
+
+// What is not known to have no other owners is looked at when it is needed.
+void SuspectAll(RootContent& content) {
+  for (uint32_t i = 0; i < content.lowers.size(); ++i) {
+    if (!content.lowers[i].starts_with('/')) content.foreign_lowers.push_back(i);
+  }
+}
+
+bool DecodeContent(std::string_view body, uint32_t version, RootContent& content) {
   ByteReader in(body);
   uint32_t method = in.U32();
   content.layer_count = in.U32();
@@ -60,6 +81,11 @@ bool DecodeContent(std::string_view body, RootContent& content) {
     if (lower.empty() || lower.find('\0') != std::string_view::npos) in.SetBad();
     content.lowers.emplace_back(lower);
   }
+  if (version == kWithoutOwners) {
+    SuspectAll(content);
+  } else {
+    DecodeOwners(in, content);
+  }
   return in.AtEnd();
 }
 
@@ -69,10 +95,12 @@ bool DecodeFile(std::string_view bytes, CachedRoot& root) {
   std::string_view summed = bytes.substr(0, bytes.size() - sizeof(uint64_t));
   if (ByteReader(bytes.substr(summed.size())).U64() != Xxh3Short(summed)) return false;
   ByteReader in(summed);
-  if (in.Bytes(kMagic.size()) != kMagic || in.U32() != kVersion) return false;
+  if (in.Bytes(kMagic.size()) != kMagic) return false;
+  const uint32_t version = in.U32();
+  if (version != kVersion && version != kWithoutOwners) return false;
   root.encoded_set = in.Text();
   std::string_view body = in.Text();
-  return in.AtEnd() && DecodeContent(body, root.content);
+  return in.AtEnd() && DecodeContent(body, version, root.content);
 }
 
 // At most once an hour: it is a write. One from the future is of a clock that was put back. In a

@@ -67,6 +67,10 @@ struct RootContent {
   uint32_t base_count = 0;
   RootMethod method = RootMethod::kDirect;
   uint32_t layer_count = 0;  // of the set, deduplicated
+  // Which of the lowers, ascending, have entries of other owners than 0:0. On disk these belong to the
+  // caller, too; with more than one id mapped another tree stands in (stager/materialise.h).
+  std::vector<uint32_t> foreign_lowers = {};
+  bool foreign_owners() const { return !foreign_lowers.empty(); }
 };
 
 // A leased entry of the cache.

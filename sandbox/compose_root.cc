@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "base/temp_dir.h"
 #include "sandbox/integration.h"
+#include "stager/composition.h"
 
 namespace strata {
 namespace {
@@ -102,6 +103,10 @@ Result<CachedRoot> ComposeRoot(const Store& store, const DependencySet& set,
   }
   STRATA_ASSIGN(std::optional<DerivedLayer> layer, Integrate(store, draft, encoded_set, options));
   if (layer) {
+    STRATA_ASSIGN(Manifest manifest, OpenTreeManifest(store, layer->path));
+    if (manifest.has_foreign_owners()) {
+      draft.content.foreign_lowers.push_back(static_cast<uint32_t>(draft.content.lowers.size()));
+    }
     draft.content.lowers.push_back(layer->path);
     draft.leases.push_back(std::move(layer->lease));
   }

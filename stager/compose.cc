@@ -37,6 +37,7 @@ class Composer {
     draft.content.lowers = std::move(chain_.lowers);
     draft.content.base_count = base_count_;
     draft.content.method = method_;
+    NoteOwners(draft.content);
     draft.content.layer_count = static_cast<uint32_t>(set_.items.size());
     draft.leases = std::move(chain_.leases);
     for (const Member& member : members_) {
@@ -75,6 +76,14 @@ class Composer {
     return Unexpected(Error(Errc::kInvalid, fmt::format("conflict: {}", fmt::join(warnings_, "; ")))
                           .Hint("--on-conflict=replace lets the later layer win, "
                                 "--on-conflict=skip the earlier one"));
+  }
+
+  // An unmanaged directory is mounted as it is, whatever its owners are.
+  void NoteOwners(RootContent& content) const {
+    for (uint32_t i = 0; i < content.lowers.size(); ++i) {
+      if (content.lowers[i].starts_with('/')) continue;
+      if (chain_.manifests[i]->has_foreign_owners()) content.foreign_lowers.push_back(i);
+    }
   }
 
   // Fails where a link or a file would hide, or be hidden by, what a sandbox mounts.

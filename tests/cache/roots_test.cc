@@ -66,6 +66,7 @@ TEST_F(RootsTest, WhatWasPublishedIsFound) {
   content.method = RootMethod::kDelta;
   content.base_count = 2;
   content.layer_count = 77;
+  content.foreign_lowers = {0, 2};
   {
     CachedRoot published = Must(PublishRoot(store(), set.Encode(), content));
     EXPECT_FALSE(published.hit);
@@ -79,6 +80,7 @@ TEST_F(RootsTest, WhatWasPublishedIsFound) {
   EXPECT_EQ(found->content.lowers, content.lowers);
   EXPECT_EQ(found->content.base_count, 2U);
   EXPECT_EQ(found->content.layer_count, 77U);
+  EXPECT_EQ(found->content.foreign_lowers, content.foreign_lowers);
   EXPECT_EQ(found->content.method, RootMethod::kDelta);
   EXPECT_EQ(Must(OpenRoot(store(), found->key)).content.lowers, content.lowers);
   EXPECT_EQ(Must(ListRoots(store())), std::vector<RootKey>{found->key});
@@ -239,6 +241,36 @@ TEST_F(RootsTest, ALeaseKeepsARoot) {
   held.reset();
   EXPECT_TRUE(RemoveRoot(store(), key));
   EXPECT_TRUE(Must(ListRoots(store())).empty());
+}
+
+TEST_F(RootsTest, AnEntryThatDoesNotKnowOwnersHasThemLookedAt) {
+  DependencySet set = Set({1, 2});
+  RootContent content = Content(set);
+  content.lowers[1] = "/srv/elsewhere";
+  const RootKey key = Must(PublishRoot(store(), set.Encode(), content)).key;
+  // As version 1 was: no owners at the end of the content.
+  std::string bytes = Must(ReadFile(AT_FDCWD, File(key), 1 << 20));
+  bytes.resize(bytes.size() - sizeof(uint64_t) - sizeof(uint32_t));
+  bytes[8] = 1;
+  const size_t content_at = 16 + set.Encode().size();
+  bytes[content_at] = static_cast<char>(bytes[content_at] - 4);
+  const uint64_t sum = Xxh3Short(bytes);
+  bytes.append(reinterpret_cast<const char*>(&sum), sizeof sum);
+  Must(ReplaceFile(AT_FDCWD, File(key), bytes));
+  auto found = Must(FindRoot(store(), set.Encode()));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->content.lowers, content.lowers);
+  EXPECT_EQ(found->content.foreign_lowers, std::vector<uint32_t>{0}) << "of the store's own, all";
+}
+
+TEST_F(RootsTest, OwnersOfLowersThatAreNotThereAreDamage) {
+  DependencySet set = Set({1, 2});
+  for (std::vector<uint32_t> wrong : {std::vector<uint32_t>{2}, {1, 1}, {1, 0}, {0, 1, 2}}) {
+    RootContent content = Content(set);
+    content.foreign_lowers = wrong;
+    { Must(PublishRoot(store(), set.Encode(), content)); }
+    EXPECT_FALSE(Must(FindRoot(store(), set.Encode())));
+  }
 }
 
 TEST_F(RootsTest, TheSecondToPublishGetsWhatTheFirstDid) {
