@@ -94,17 +94,6 @@ int EnterRoot(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
   return 0;
 }
 
-// Everything that was inherited, but the leases and the pipes.
-void CloseInherited(const ChildPlan& plan) noexcept {
-  unsigned next = 3;
-  for (size_t i = 0; i < plan.kept_count; ++i) {
-    unsigned keep = static_cast<unsigned>(plan.kept[i]);
-    if (keep > next) sys::CloseRange(next, keep - 1, 0);
-    next = keep + 1;
-  }
-  sys::CloseRange(next, ~0U, 0);
-}
-
 extern "C" void ForwardSignal(int signal) {
   int saved = errno;
   pid_t command = g_command.load(std::memory_order_relaxed);
@@ -248,7 +237,7 @@ void RunPid1(const ChildPlan& plan) noexcept {
   g_command.store(command.pid, std::memory_order_relaxed);
   ForwardSignals();
   sys::Write(command.go_fd, &byte, 1);
-  CloseInherited(plan);
+  CloseAllBut(plan.kept, plan.kept_count);
 
   ReapUntil(command.pid, &record);
   record.step_end_ns[step++] = MonotonicNs();

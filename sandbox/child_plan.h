@@ -86,6 +86,9 @@ static_assert(sizeof(ChildRecord) <= 4096, "must fit PIPE_BUF, to be written at 
 // namespace is there. `go_fd`: gives one when the root is there.
 [[noreturn]] void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept;
 
+// Closes everything above 2 but `kept`, ascending.
+void CloseAllBut(const int* kept, size_t count) noexcept;
+
 int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept;
 void SendRecord(const ChildPlan& plan, const ChildRecord& record) noexcept;
 

@@ -2,12 +2,14 @@
 //
 // The process that becomes the command. It shares nothing with pid 1 but the namespaces; what goes
 // wrong, it tells the parent itself.
-#include <linux/close_range.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <iterator>
 
 #include "sandbox/child_plan.h"
 #include "sandbox/loopback.h"
@@ -79,6 +81,13 @@ int InstallFilter(const ChildPlan& plan, ChildFailure* failure) noexcept {
   return rc;
 }
 
+// The root is not trusted, and a link of it may lead to /proc/self/fd/N. So nothing may be open there
+// when the first path in it is followed: neither the store nor a lease, all of which were inherited.
+void CloseInherited(const ChildPlan& plan, int go_fd) noexcept {
+  const int kept[] = {std::min(plan.status_fd, go_fd), std::max(plan.status_fd, go_fd)};
+  CloseAllBut(kept, std::size(kept));
+}
+
 int EnterDirectory(const ChildPlan& plan, ChildFailure* failure) noexcept {
   if (::chdir(plan.working_directory) == 0) return 0;
   failure->Set(errno, "chdir", plan.working_directory);
@@ -100,13 +109,25 @@ void CheckInterpreter(const char* path, ChildRecord* record) noexcept {
   ::close(fd);
 }
 
+// Until execve has succeeded, /proc/self/exe is strata itself, which nobody in there may get hold of.
+// Other magic links lead to nothing that could be executed. Nothing else runs yet that could change
+// a path once it was looked at.
+bool LeadsThroughMagicLink(const char* path) noexcept {
+  const int fd = sys::OpenAt2(AT_FDCWD, path, O_PATH, 0, RESOLVE_NO_MAGICLINKS);
+  if (fd >= 0) ::close(fd);
+  return fd == -ELOOP;
+}
+
 // As execvp does: the first that can be executed; else `record` says what was wrong with the best
 // candidate.
 void TryExec(const ChildPlan& plan, ChildRecord* record) noexcept {
   FailExec(record, ChildRecord::kNotFound, ENOENT, plan.argv[0]);
   for (const char* const* path = plan.candidates; *path != nullptr; ++path) {
-    ::execve(*path, plan.argv, plan.envp);
-    const int error = errno;
+    int error = ELOOP;
+    if (!LeadsThroughMagicLink(*path)) {
+      ::execve(*path, plan.argv, plan.envp);
+      error = errno;
+    }
     if (error == ENOENT || error == ENOTDIR) {
       if (record->kind == ChildRecord::kNotFound && error == ENOENT) CheckInterpreter(*path, record);
       continue;
@@ -141,10 +162,11 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   require(SetLimits(plan, &record.failure));
   require(DropPrivileges(plan, &record.failure));
   ResetSignals();
-  sys::CloseRange(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  CloseInherited(plan, go_fd);
   if (!plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));
 
   if (sys::Read(go_fd, &byte, 1) != 1) sys::ExitNow(125);  // pid 1 has told the parent why
+  ::close(go_fd);
   require(EnterDirectory(plan, &record.failure));
   // A filter of the user's own may deny anything but execve.
   if (plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));
