@@ -192,6 +192,15 @@ int64_t Clone(uint64_t flags, int* pid_fd) noexcept {
   return pid;
 }
 
+int64_t CloneInto(uint64_t flags, int* pid_fd, int cgroup_fd) noexcept {
+  clone_args args{};
+  args.flags = flags | CLONE_PIDFD | CLONE_INTO_CGROUP;
+  args.pidfd = reinterpret_cast<uintptr_t>(pid_fd);
+  args.exit_signal = SIGCHLD;
+  args.cgroup = static_cast<unsigned>(cgroup_fd);
+  return Kernel([&] { return ::syscall(SYS_clone3, &args, sizeof args); });
+}
+
 bool HaveClone3() noexcept {
   // A structure of no size is refused (EINVAL) before anything is made of it.
   return Kernel([] { return ::syscall(SYS_clone3, nullptr, 0); }) == -EINVAL;
@@ -248,6 +257,14 @@ int SetResGid(gid_t gid) noexcept {
 
 int SetResUid(uid_t uid) noexcept {
   return KernelInt([&] { return ::syscall(SYS_setresuid, uid, uid, uid); });
+}
+
+int SchedGetAffinity(size_t size, void* mask) noexcept {
+  return KernelInt([&] { return ::syscall(SYS_sched_getaffinity, 0, size, mask); });
+}
+
+int SchedSetAffinity(size_t size, const void* mask) noexcept {
+  return KernelInt([&] { return ::syscall(SYS_sched_setaffinity, 0, size, mask); });
 }
 
 int Ioctl(int fd, unsigned long request, const void* arg) noexcept {

@@ -86,6 +86,9 @@ int PivotRoot(const char* new_root, const char* put_old) noexcept;
 // by a container's filter), the same by clone(2). Returns 0 in the child. `pid_fd` may be null.
 // The child runs on a copy of the address space: only async-signal-safe calls, no heap.
 int64_t Clone(uint64_t flags, int* pid_fd) noexcept;
+// The same into another cgroup (v2): CLONE_INTO_CGROUP, Linux 5.7. By clone3 or not at all: whatever the error,
+// the child can still be made by Clone and write itself into that group's cgroup.procs.
+int64_t CloneInto(uint64_t flags, int* pid_fd, int cgroup_fd) noexcept;
 // Whether clone3 itself is there; Clone does without it.
 bool HaveClone3() noexcept;
 // Linux 5.3 / 5.1. The glibc wrappers, with -errno.
@@ -103,6 +106,9 @@ int Seccomp(unsigned operation, unsigned flags, const void* args) noexcept;
 int SetSid() noexcept;
 int SetResGid(gid_t gid) noexcept;  // this thread only: the raw call, unlike glibc's
 int SetResUid(uid_t uid) noexcept;
+// Of the calling thread; `mask` has `size` bytes. Get returns how many of them the kernel filled in.
+int SchedGetAffinity(size_t size, void* mask) noexcept;
+int SchedSetAffinity(size_t size, const void* mask) noexcept;
 int Ioctl(int fd, unsigned long request, const void* arg) noexcept;
 [[noreturn]] void ExitNow(int status) noexcept;  // exit_group, no handlers
 

@@ -216,7 +216,8 @@ void RunPid1(const ChildPlan& plan) noexcept {
   ChildFailure* failure = &record.failure;
   CommandProcess command;
 
-  require(DieWithParent(plan, failure));  // kClone
+  int rc = DieWithParent(plan, failure);
+  require(rc < 0 ? rc : EnterLimits(plan, failure));  // kClone
   ::umask(022);
   require(MapIds(plan, failure));
   require(StartCommand(plan, &command, failure));
@@ -231,7 +232,7 @@ void RunPid1(const ChildPlan& plan) noexcept {
   if (sys::Read(command.ready_fd, &byte, 1) != 1) sys::ExitNow(0);  // it has told the parent why
   require(JoinNetwork(plan, command.pid_fd, failure));
   require(EnterRoot(plan, root_fd, failure));
-  int rc = DropPrivileges(plan, failure);
+  rc = DropPrivileges(plan, failure);
   // A change of credentials may clear the death signal and make us dumpable; so these come last.
   require(rc < 0 ? rc : HideAndDieWithParent(plan, failure));
   g_command.store(command.pid, std::memory_order_relaxed);

@@ -49,14 +49,22 @@ struct ChildPlan {
   bool private_network;
   bool nested_userns;
   bool own_session;
-  bool namespaced_pid_max;
   char shm_options[64];
   char tmp_options[64];
   sock_fprog filter;  // len 0: none
   bool filter_is_foreign;  // not one of ours: nothing but exec may follow it
   uint64_t capabilities;
   const rlimit* open_files;  // null: as it is
-  const int* kept;           // descriptors that pid 1 keeps, ascending; the status pipe is among them
+  // Limits (sandbox/limits.h). pid 1 enters the cgroups by writing to their cgroup.procs.
+  const int* cgroup_entrances;
+  size_t cgroup_entrance_count;
+  bool new_cgroup_namespace;  // to be made by pid 1 when it is in them
+  const uint8_t* processors;  // to run on: a mask as sched_setaffinity has it
+  size_t processors_size;     // 0: as it is
+  char pid_max[24];           // of the pid namespace; empty where it is the host's
+  uint64_t max_processes;     // RLIMIT_NPROC; 0: as it is
+  uint64_t data_limit;        // RLIMIT_DATA; 0: as it is
+  const int* kept;  // descriptors that pid 1 keeps, ascending; the status pipe is among them
   size_t kept_count;
   int status_fd;    // write end
   int lifeline_fd;  // read end of a pipe whose write end the parent holds

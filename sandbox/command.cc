@@ -48,14 +48,15 @@ int SetUpNetwork(const ChildPlan& plan, ChildFailure* failure) noexcept {
 
 int SetLimits(const ChildPlan& plan, ChildFailure* failure) noexcept {
   rlimit none{0, 0};
-  rlimit processes{32768, 32768};
+  rlimit processes{plan.max_processes, plan.max_processes};
+  rlimit data{plan.data_limit, plan.data_limit};
   if (::setrlimit(RLIMIT_CORE, &none) != 0) {
     failure->Set(errno, "setrlimit", "RLIMIT_CORE");
     return -failure->sys_errno;
   }
-  // Where the pid namespace has no limit of its own. It counts the caller's other processes too, and
-  // the hard limit may already be lower: best effort.
-  if (!plan.namespaced_pid_max) ::setrlimit(RLIMIT_NPROC, &processes);
+  // Before Linux 5.14 it counts the caller's other processes too, and the hard limit may already be lower.
+  if (plan.max_processes != 0) ::setrlimit(RLIMIT_NPROC, &processes);
+  if (plan.data_limit != 0) ::setrlimit(RLIMIT_DATA, &data);
   if (plan.open_files != nullptr) ::setrlimit(RLIMIT_NOFILE, plan.open_files);
   return 0;
 }

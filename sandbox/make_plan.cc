@@ -5,7 +5,6 @@
 #include "sandbox/make_plan.h"
 
 #include <sys/sysinfo.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,16 +45,6 @@ uint64_t MemoryBytes() {
   return uint64_t{info.totalram} * info.mem_unit;
 }
 
-// pid_max belongs to the pid namespace since Linux 6.14. This is the one thing that cannot be
-// tried: on an older kernel, host root's write would change the limit of the whole machine.
-bool PidMaxIsNamespaced() {
-  utsname name{};
-  int major = 0;
-  int minor = 0;
-  if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
-  return major > 6 || (major == 6 && minor >= 14);
-}
-
 void PlanRoot(const SandboxRoot& root, PlanStorage* storage) {
   ChildPlan& plan = storage->plan;
   plan.directory = root.directory.c_str();
@@ -82,11 +71,11 @@ void PlanRoot(const SandboxRoot& root, PlanStorage* storage) {
   }
 }
 
-void PlanMounts(const SandboxSpec& spec, uint64_t memory, PlanStorage* storage) {
+void PlanMounts(const SandboxSpec& spec, uint64_t tmpfs_size, PlanStorage* storage) {
   storage->mount_options.reserve(spec.mounts.size());  // pointers into it must stay
   for (const SandboxMount& mount : spec.mounts) {
     storage->mount_options.push_back(
-        fmt::format("mode=1777,size={}", mount.size == 0 ? memory / 4 : mount.size));
+        fmt::format("mode=1777,size={}", mount.size == 0 ? tmpfs_size : mount.size));
     storage->mounts.push_back(
         {mount.kind, mount.source.c_str(), mount.target.c_str(), mount.make_target, mount.read_only,
          storage->mount_options.back().c_str(), mount.upper.c_str(), mount.work.c_str()});
@@ -100,8 +89,10 @@ void PlanMounts(const SandboxSpec& spec, uint64_t memory, PlanStorage* storage) 
 void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStorage* storage) {
   ChildPlan& plan = storage->plan;
   const uint64_t memory = MemoryBytes();
+  // What could not be filled anyway need not look as if it could.
+  const uint64_t most = spec.limits.memory != 0 ? spec.limits.memory : memory;
   PlanRoot(spec.root, storage);
-  PlanMounts(spec, memory, storage);
+  PlanMounts(spec, std::min(memory / 4, most), storage);
   storage->candidates = Candidates(spec);
   for (const std::string& path : storage->candidates) {
     storage->candidate_pointers.push_back(path.c_str());
@@ -121,11 +112,16 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
   plan.private_network = spec.network == Network::kNone;
   plan.nested_userns = spec.nested_userns;
   plan.own_session = spec.own_session;
-  plan.namespaced_pid_max = PidMaxIsNamespaced();
+  if (PidMaxIsNamespaced()) {
+    std::snprintf(plan.pid_max, sizeof plan.pid_max, "%llu",
+                  static_cast<unsigned long long>(kDefaultPids));
+  } else {
+    plan.max_processes = kDefaultPids;
+  }
   std::snprintf(plan.shm_options, sizeof plan.shm_options, "mode=1777,size=%llu",
-                static_cast<unsigned long long>(memory / 8));
+                static_cast<unsigned long long>(std::min(memory / 8, most)));
   std::snprintf(plan.tmp_options, sizeof plan.tmp_options, "mode=1777,size=%llu",
-                static_cast<unsigned long long>(memory / 4));
+                static_cast<unsigned long long>(std::min(memory / 4, most)));
   if (spec.seccomp) plan.filter = spec.seccomp->Program();
   plan.filter_is_foreign = spec.seccomp_is_foreign;
   plan.capabilities = spec.capabilities;

@@ -56,7 +56,7 @@ int MountProc(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
     if (file.fd >= 0) sys::Write(file.fd, value, std::strlen(value));
   };
   if (!plan.nested_userns) write_sysctl("sys/user/max_user_namespaces", "0");
-  if (plan.namespaced_pid_max) write_sysctl("sys/kernel/pid_max", "32768");
+  if (plan.pid_max[0] != '\0') write_sysctl("sys/kernel/pid_max", plan.pid_max);
   if (!plan.host_is_root) return 0;
   // Nested user namespaces need /proc/self/uid_map.
   return ProtectProc(proc.fd, plan.nested_userns, failure);

@@ -149,12 +149,17 @@ int SandboxResult::ShellCode() const {
   return status.ShellCode();
 }
 
-Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
+namespace {
+
+// `entered`: false when that failed because a cgroup could not be entered.
+Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entered) {
+  STRATA_ASSIGN(Confinement confinement, Confinement::Make(spec.limits, ::geteuid(), use));
   STRATA_ASSIGN(StreamModes streams, CheckStandardStreams(spec.stdio));
   STRATA_ASSIGN(Pipe status, MakePipe());
   STRATA_ASSIGN(Pipe lifeline, MakePipe());
   PlanStorage storage;
   MakePlan(spec, status.write.get(), lifeline.read.get(), &storage);
+  confinement.FillPlan(&storage.plan);
 
   uint64_t flags =
       CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
@@ -166,7 +171,7 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
   ::sigemptyset(&timeout_signal);
   ::sigaddset(&timeout_signal, SIGPWR);
   ::pthread_sigmask(SIG_BLOCK, &timeout_signal, &mask);
-  const int64_t pid = sys::Clone(flags, &pid_fd);
+  const int64_t pid = confinement.Clone(flags, &pid_fd, &storage.plan);
   if (pid != 0) ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   if (pid == 0) {
     // The parent's end: held open here it would hide the parent's death.
@@ -197,11 +202,24 @@ Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
     record.value = pid1_status.signaled ? pid1_status.value : SIGKILL;
   }
   FillSteps(record, start_ns, &result);
-  if (record.kind == ChildRecord::kSetupFailed) return Unexpected(ExplainSetup(record, spec));
+  if (record.kind == ChildRecord::kSetupFailed) {
+    *entered = !FailedToEnterCgroup(record.failure);
+    return Unexpected(ExplainSetup(record, spec));
+  }
   ExplainOutcome(record, spec, &result);
   result.status = {record.signaled != 0, record.value};
+  result.limits = confinement.Outcome();
   if (timed_out) result.outcome = SandboxResult::Outcome::kTimedOut;
   return result;
+}
+
+}  // namespace
+
+Result<SandboxResult> RunSandbox(const SandboxSpec& spec) {
+  bool entered = true;
+  Result<SandboxResult> result = RunIn(spec, CgroupUse::kTry, &entered);
+  // A cgroup that can be made but not entered is as good as none.
+  return entered ? std::move(result) : RunIn(spec, CgroupUse::kNever, &entered);
 }
 
 }  // namespace strata

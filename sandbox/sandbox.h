@@ -29,6 +29,7 @@
 
 #include "base/process.h"
 #include "base/result.h"
+#include "sandbox/limits.h"
 #include "sandbox/seccomp_filter.h"
 
 namespace strata {
@@ -79,6 +80,7 @@ struct SandboxSpec {
   std::array<int, 3> stdio = {0, 1, 2};
   bool own_session = true;               // false: it shares the caller's terminal and session
   std::optional<rlimit> open_files;      // RLIMIT_NOFILE of the command; else the caller's
+  SandboxLimits limits;
   int64_t timeout_ms = 0;                // 0: none. Then TERM to everything, and KILL:
   int64_t grace_ms = 10000;
   // Descriptors that pid 1 holds (and the command does not) for as long as it lives: leases, locks.
@@ -122,6 +124,7 @@ struct SandboxResult {
   std::string reason;  // kNotFound, kNotExecutable: a sentence
   std::string hint;
   rusage usage{};
+  LimitOutcome limits;
   std::array<int64_t, static_cast<size_t>(SandboxStep::kCount)> step_ns{};
 
   // 124 timed out, 126 not executable, 127 not found; else as a shell says it.

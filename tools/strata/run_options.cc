@@ -113,6 +113,9 @@ Result<void> ParseScratch(std::string_view text, RunRequest* request) {
   return {};
 }
 
+constexpr uint64_t kMostPids = 4 << 20;  // the kernel's own
+constexpr uint64_t kMostCpus = 8192;
+
 Result<uint64_t> ParseCapability(std::string_view text) {
   std::string name(text);
   std::transform(name.begin(), name.end(), name.begin(),
@@ -252,6 +255,32 @@ Result<void> Apply(const ParsedOption& option, RunRequest* request) {
     case kIntegrate: {
       STRATA_ASSIGN(std::string command, ParseIntegration(option));
       request->integration.push_back(std::move(command));
+      return {};
+    }
+    case kMemory: {
+      STRATA_ASSIGN(request->limits.memory, ParseSize(value));
+      if (request->limits.memory < kLeastMemory) {
+        return Fail(Errc::kInvalid, "'{}' is too little: {} is the least", value,
+                    FormatSize(kLeastMemory));
+      }
+      return {};
+    }
+    case kPids: {
+      STRATA_ASSIGN(request->limits.pids, ParseNumber(value, kMostPids));
+      if (request->limits.pids == 0) return Fail(Errc::kInvalid, "the command itself is one");
+      return {};
+    }
+    case kCpus: {
+      auto milli = ParseThousandths(value, kMostCpus);
+      if (!milli || *milli < 10) {
+        return Fail(Errc::kInvalid, "'{}' is not a number of processors, as 4 or 0.5", value);
+      }
+      request->limits.cpu_milli = *milli;
+      return {};
+    }
+    case kGrace: {
+      STRATA_ASSIGN(auto time, ParseDuration(value));
+      request->grace_ms = time.count();
       return {};
     }
     case kTimeout: {

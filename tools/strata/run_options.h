@@ -44,7 +44,11 @@ enum RunOption {
   kLayersFrom,
   kOnConflict,
   kIntegrate,
+  kMemory,
+  kPids,
+  kCpus,
   kTimeout,
+  kGrace,
   kStats,
 };
 
@@ -97,8 +101,16 @@ inline constexpr OptionSpec kRunOptions[] = {
          "when the command fails, keep its changes and say how to look at them"),
     Value(kStats, "stats", 0, "FILE", "write what happened and how long it took, as JSON"),
 
-    Value(kTimeout, "timeout", 0, "TIME", "end everything after TIME (s, m, h); exit status 124")
+    Value(kMemory, "memory", 0, "SIZE",
+          "memory and swap for all of it, by a cgroup; where none can be had (see `strata doctor`), "
+          "data for each process by itself")
         .Group("What it may do"),
+    Value(kPids, "pids", 0, "N", "processes and threads at a time (default: 32768)"),
+    Value(kCpus, "cpus", 0, "X",
+          "processor time, as 1.5; without a cgroup, a whole number of processors, rounded up"),
+    Value(kTimeout, "timeout", 0, "TIME",
+          "end everything after TIME (s, m, h): SIGTERM, then SIGKILL; exit status 124"),
+    Value(kGrace, "grace", 0, "TIME", "between that SIGTERM and SIGKILL (default: 10s)"),
     Value(kUid, "uid", 0, "ID", "the user to be in the sandbox (default: 0)"),
     Value(kGid, "gid", 0, "ID", "the group to be in the sandbox (default: 0)"),
     Value(kChown, "chown", 0, "fail|ignore",
@@ -151,7 +163,9 @@ struct RunRequest {
   enum class Seccomp { kBuild, kNone, kFile } seccomp = Seccomp::kBuild;
   std::string seccomp_file;
   uint64_t capabilities = 0;
+  SandboxLimits limits;
   int64_t timeout_ms = 0;
+  int64_t grace_ms = 10000;
 };
 
 // The value of an OnConflictOption, of an IntegrateOption.

@@ -323,7 +323,9 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) {
   spec.capabilities = request_.capabilities;
   spec.own_session = own_session;
   spec.open_files = context_.original_nofile;
+  spec.limits = request_.limits;
   spec.timeout_ms = request_.timeout_ms;
+  spec.grace_ms = request_.grace_ms;
   spec.held = stage_->Held();
   for (const FileLock& lock : cache_locks_) spec.held.push_back(lock.fd());
   spec.signal_fd = signal_fd;
