@@ -5,12 +5,15 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace strata::sys {
@@ -132,6 +135,56 @@ int CloseRange(unsigned first, unsigned last, unsigned flags) noexcept {
 
 int Pipe2(int fds[2], int flags) noexcept {
   return KernelInt([&] { return ::pipe2(fds, flags | O_CLOEXEC); });
+}
+
+int SocketPair(int fds[2]) noexcept {
+  return KernelInt([&] { return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds); });
+}
+
+namespace {
+
+// A message of one byte with room for descriptors.
+struct FdMessage {
+  static constexpr size_t kMost = 4;
+  char byte = 0;
+  iovec data{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(kMost * sizeof(int))] = {};
+  msghdr header{};
+
+  explicit FdMessage(size_t room) noexcept {
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = CMSG_SPACE(room * sizeof(int));
+  }
+};
+
+}  // namespace
+
+int SendFds(int socket, const int* fds, size_t count) noexcept {
+  if (count > FdMessage::kMost) return -EINVAL;
+  FdMessage message(count);
+  cmsghdr* rights = CMSG_FIRSTHDR(&message.header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+  std::memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
+  int64_t rc = Retrying([&] { return ::sendmsg(socket, &message.header, MSG_NOSIGNAL); });
+  return rc < 0 ? static_cast<int>(rc) : 0;
+}
+
+int ReceiveFds(int socket, int* fds, size_t count) noexcept {
+  if (count > FdMessage::kMost) return -EINVAL;
+  for (size_t i = 0; i < count; ++i) fds[i] = -1;
+  FdMessage message(count);
+  int64_t rc = Retrying(
+      [&] { return ::recvmsg(socket, &message.header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT); });
+  if (rc <= 0) return static_cast<int>(rc);
+  const cmsghdr* rights = CMSG_FIRSTHDR(&message.header);
+  if (rights == nullptr || rights->cmsg_type != SCM_RIGHTS) return 0;
+  const size_t came = (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  std::memcpy(fds, CMSG_DATA(rights), std::min(came, count) * sizeof(int));
+  return static_cast<int>(std::min(came, count));
 }
 
 int FsOpen(const char* type, unsigned flags) noexcept {

@@ -66,6 +66,11 @@ int FsetXattr(int fd, const char* name, const void* value, size_t size) noexcept
 int Dup3(int old_fd, int new_fd, int flags) noexcept;
 int CloseRange(unsigned first, unsigned last, unsigned flags) noexcept;  // Linux 5.9
 int Pipe2(int fds[2], int flags) noexcept;
+// A connected pair of UNIX sockets that keep messages apart, and descriptors through it, at most four at once. ReceiveFds: how
+// many came (all close-on-exec, -1 for the others), 0 when the other end is closed; it does not wait (-EAGAIN).
+int SocketPair(int fds[2]) noexcept;
+int SendFds(int socket, const int* fds, size_t count) noexcept;
+int ReceiveFds(int socket, int* fds, size_t count) noexcept;
 
 // --- Mounts (the new API: Linux 5.2; mount_setattr: 5.12; overlay through it with one
 // fsconfig per lower layer, "lowerdir+": 6.7; by descriptor: 6.13, O_PATH ones: 6.15).

@@ -33,6 +33,7 @@ namespace {
 
 // Read by the signal handlers of pid 1.
 std::atomic<pid_t> g_command{0};
+std::atomic<pid_t> g_group{0};  // its process group, where it has one of its own
 
 int WriteFile(const char* path, const char* text, ChildFailure* failure) noexcept {
   int fd = sys::OpenAt(AT_FDCWD, path, O_WRONLY);
@@ -108,6 +109,13 @@ extern "C" void ForwardSignal(int signal) {
     case SIGCONT:
       ::kill(-1, SIGCONT);
       break;
+    case SIGINT:  // Ctrl-C and Ctrl-\ at a terminal reach the whole job: a shell that waits for a program
+    case SIGQUIT:  // ends only when that one does
+      if (pid_t group = g_group.load(std::memory_order_relaxed); group > 0) {
+        ::kill(-group, signal);
+        break;
+      }
+      [[fallthrough]];
     default:
       if (command > 0) ::kill(command, signal);
   }
@@ -236,9 +244,12 @@ void RunPid1(const ChildPlan& plan) noexcept {
   // A change of credentials may clear the death signal and make us dumpable; so these come last.
   require(rc < 0 ? rc : HideAndDieWithParent(plan, failure));
   g_command.store(command.pid, std::memory_order_relaxed);
+  if (plan.own_session) g_group.store(command.pid, std::memory_order_relaxed);
   ForwardSignals();
   sys::Write(command.go_fd, &byte, 1);
   CloseAllBut(plan.kept, plan.kept_count);
+  // Nobody should wait for pid 1 to close these, and nothing is opened any more that could take their numbers.
+  for (int fd = 0; fd <= 2; ++fd) ::close(fd);
 
   ReapUntil(command.pid, &record);
   record.step_end_ns[step++] = MonotonicNs();

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <termios.h>
 
 #include <cstdint>
 
@@ -29,6 +31,14 @@ struct ChildMount {
   const char* work;
 };
 
+// The command's own terminal.
+struct ChildTerminal {
+  int socket_fd;    // where its master and slave go; or -1: it has none
+  bool streams[3];  // which standard streams it becomes
+  termios settings;
+  winsize size;
+};
+
 struct ChildPlan {
   const char* directory;
   const char* attach_at;
@@ -43,6 +53,8 @@ struct ChildPlan {
   const char* working_directory;
   const char* hostname;
   int stdio[3];
+  bool closed_stdio[3];  // /dev/null until the command is executed
+  ChildTerminal terminal;
   char uid_map[64];
   char gid_map[64];
   bool host_is_root;  // the sandbox's uid 0 is the host's: protect /proc
@@ -106,6 +118,9 @@ int MountProc(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
 int MountDev(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
 int MountTmp(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
 int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
+
+// Of the command's process, in its root: makes its controlling terminal, and hands it to the parent.
+int MakeTerminal(const ChildTerminal& terminal, ChildFailure* failure) noexcept;
 
 int64_t MonotonicNs() noexcept;
 

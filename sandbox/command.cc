@@ -17,6 +17,13 @@
 namespace strata {
 namespace {
 
+// What was closed is /dev/null until here, so that nothing of ours takes its number.
+void CloseStandardStreams(const ChildPlan& plan) noexcept {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (plan.closed_stdio[fd]) static_cast<void>(::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0);
+  }
+}
+
 int ReplaceStandardStreams(const ChildPlan& plan, ChildFailure* failure) noexcept {
   for (int fd = 0; fd <= 2; ++fd) {
     if (plan.stdio[fd] == fd) continue;
@@ -85,8 +92,10 @@ int InstallFilter(const ChildPlan& plan, ChildFailure* failure) noexcept {
 // The root is not trusted, and a link of it may lead to /proc/self/fd/N. So nothing may be open there
 // when the first path in it is followed: neither the store nor a lease, all of which were inherited.
 void CloseInherited(const ChildPlan& plan, int go_fd) noexcept {
-  const int kept[] = {std::min(plan.status_fd, go_fd), std::max(plan.status_fd, go_fd)};
-  CloseAllBut(kept, std::size(kept));
+  int kept[] = {plan.status_fd, go_fd, plan.terminal.socket_fd};
+  std::sort(kept, kept + std::size(kept));  // a terminal that there is not is -1, the first
+  const size_t none = kept[0] < 0 ? 1 : 0;
+  CloseAllBut(kept + none, std::size(kept) - none);
 }
 
 int EnterDirectory(const ChildPlan& plan, ChildFailure* failure) noexcept {
@@ -168,6 +177,11 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
 
   if (sys::Read(go_fd, &byte, 1) != 1) sys::ExitNow(125);  // pid 1 has told the parent why
   ::close(go_fd);
+  if (plan.terminal.socket_fd >= 0) {
+    require(MakeTerminal(plan.terminal, &record.failure));
+    ::close(plan.terminal.socket_fd);
+  }
+  CloseStandardStreams(plan);
   require(EnterDirectory(plan, &record.failure));
   // A filter of the user's own may deny anything but execve.
   if (plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));

@@ -106,6 +106,7 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
   plan.working_directory = spec.directory.c_str();
   plan.hostname = spec.hostname.c_str();
   std::copy(spec.stdio.begin(), spec.stdio.end(), plan.stdio);
+  plan.terminal.socket_fd = -1;
   std::snprintf(plan.uid_map, sizeof plan.uid_map, "%u %u 1\n", spec.uid, ::geteuid());
   std::snprintf(plan.gid_map, sizeof plan.gid_map, "%u %u 1\n", spec.gid, ::getegid());
   plan.host_is_root = ::geteuid() == 0;

@@ -4,11 +4,9 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -18,6 +16,8 @@
 #include "sandbox/child_plan.h"
 #include "sandbox/explain.h"
 #include "sandbox/make_plan.h"
+#include "sandbox/terminal.h"
+#include "sandbox/wait_for_end.h"
 
 namespace strata {
 namespace {
@@ -55,43 +55,48 @@ void RestoreStandardStreams(const std::array<int, 3>& streams, const StreamModes
   }
 }
 
-// What was read from a signalfd, passed on.
-Result<void> Forward(int signal_fd, Process& pid1) {
-  signalfd_siginfo info;
-  int64_t size = sys::Read(signal_fd, &info, sizeof info);
-  if (size != sizeof info) return {};
-  int signal = static_cast<int>(info.ssi_signo);
-  STRATA_TRY(pid1.Signal(signal));
-  if (signal == SIGTSTP) {
-    // Ctrl-Z, as the shell that started us expects it. SIGCONT, when it comes, is read here next.
-    ::raise(SIGSTOP);
+// The caller's closed standard streams, as /dev/null for the time being: what is opened meanwhile, here and in the
+// child, must not take their numbers, or the command would find it there.
+class ClosedStreams {
+ public:
+  ClosedStreams() = default;
+  ClosedStreams(const ClosedStreams&) = delete;
+  ClosedStreams& operator=(const ClosedStreams&) = delete;
+  ~ClosedStreams() {
+    for (int fd = 0; fd <= 2; ++fd) {
+      if (was_closed_[fd]) ::close(fd);
+    }
   }
-  return {};
-}
+  Result<void> Open() {
+    for (int fd = 0; fd <= 2; ++fd) {
+      if (::fcntl(fd, F_GETFD) >= 0) continue;
+      STRATA_TRY(sys::Check(::open("/dev/null", O_RDWR) < 0 ? -errno : 0, "open", "/dev/null"));
+      was_closed_[fd] = true;
+    }
+    return {};
+  }
+  bool was_closed(int fd) const { return was_closed_[fd]; }
 
-// Until pid 1 has ended. Returns whether the time was up before that.
-Result<bool> WaitForEnd(const SandboxSpec& spec, Process& pid1) {
-  bool timed_out = false;
-  int64_t deadline_ns = spec.timeout_ms > 0 ? MonotonicNs() + spec.timeout_ms * 1000000 : 0;
-  for (;;) {
-    pollfd fds[2] = {{pid1.pid_fd(), POLLIN, 0}, {spec.signal_fd, POLLIN, 0}};
-    int wait_ms = -1;
-    if (deadline_ns != 0) {
-      int64_t left = (deadline_ns - MonotonicNs() + 999999) / 1000000;
-      wait_ms = static_cast<int>(std::clamp<int64_t>(left, 0, 1000000000));
-    }
-    int ready = ::poll(fds, 2, wait_ms);
-    if (ready < 0 && errno != EINTR) return FailSys(errno, "poll");
-    if (ready <= 0 && deadline_ns != 0 && MonotonicNs() >= deadline_ns) {
-      // First everything is asked to end, then, after the grace, pid 1 is killed and all with it.
-      STRATA_TRY(pid1.Signal(timed_out ? SIGKILL : SIGPWR));
-      deadline_ns = timed_out ? 0 : MonotonicNs() + spec.grace_ms * 1000000;
-      timed_out = true;
-    }
-    if (ready <= 0) continue;
-    if ((fds[0].revents & POLLIN) != 0) return timed_out;
-    if ((fds[1].revents & POLLIN) != 0) STRATA_TRY(Forward(spec.signal_fd, pid1));
-  }
+ private:
+  bool was_closed_[3] = {};
+};
+
+// Where the child sends the terminal that it makes.
+struct TerminalSocket {
+  UniqueFd parent;
+  UniqueFd child;
+};
+
+Result<TerminalSocket> PlanTerminal(const Terminal* terminal, ChildTerminal* plan) {
+  if (terminal == nullptr) return TerminalSocket{};
+  int ends[2];
+  STRATA_TRY(sys::Check(sys::SocketPair(ends), "socketpair"));
+  TerminalSocket socket{UniqueFd(ends[0]), UniqueFd(ends[1])};
+  plan->socket_fd = ends[1];
+  plan->settings = terminal->settings();
+  plan->size = terminal->size();
+  for (int fd = 0; fd <= 2; ++fd) plan->streams[fd] = terminal->IsStream(fd);
+  return socket;
 }
 
 void FillSteps(const ChildRecord& record, int64_t start_ns, SandboxResult* result) {
@@ -153,13 +158,19 @@ namespace {
 
 // `entered`: false when that failed because a cgroup could not be entered.
 Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entered) {
-  STRATA_ASSIGN(Confinement confinement, Confinement::Make(spec.limits, ::geteuid(), use));
   STRATA_ASSIGN(StreamModes streams, CheckStandardStreams(spec.stdio));
+  ClosedStreams closed;
+  STRATA_TRY(closed.Open());
+  STRATA_ASSIGN(Confinement confinement, Confinement::Make(spec.limits, ::geteuid(), use));
   STRATA_ASSIGN(Pipe status, MakePipe());
   STRATA_ASSIGN(Pipe lifeline, MakePipe());
   PlanStorage storage;
   MakePlan(spec, status.write.get(), lifeline.read.get(), &storage);
   confinement.FillPlan(&storage.plan);
+  for (int fd = 0; fd <= 2; ++fd) {
+    storage.plan.closed_stdio[fd] = spec.stdio[static_cast<size_t>(fd)] == fd && closed.was_closed(fd);
+  }
+  STRATA_ASSIGN(TerminalSocket terminal, PlanTerminal(spec.terminal, &storage.plan.terminal));
 
   uint64_t flags =
       CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
@@ -182,14 +193,16 @@ Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entere
   Process pid1(static_cast<pid_t>(pid), UniqueFd(pid_fd));
   status.write.reset();
   lifeline.read.reset();
+  terminal.child.reset();
 
   if (spec.meanwhile) {
-    spec.meanwhile([&] {
-      pollfd end{pid1.pid_fd(), POLLIN, 0};
-      return ::poll(&end, 1, 0) != 0;
+    spec.meanwhile([&] {  // somebody at a terminal waits for what is shown there
+      pollfd awaited[2] = {{pid1.pid_fd(), POLLIN, 0}, {terminal.parent.get(), POLLIN, 0}};
+      return ::poll(awaited, 2, 0) != 0;
     });
   }
-  STRATA_ASSIGN(bool timed_out, WaitForEnd(spec, pid1));
+  STRATA_ASSIGN(bool timed_out, WaitForEnd(spec, terminal.parent.get(), pid1));
+  if (spec.terminal != nullptr) spec.terminal->Suspend();
   SandboxResult result;
   STRATA_ASSIGN(ExitStatus pid1_status, pid1.Wait(&result.usage));
   RestoreStandardStreams(spec.stdio, streams);

@@ -12,8 +12,14 @@
 // pivot_root, capabilities. Meanwhile the process that becomes the command (command.cc) makes the network
 // namespace, sets limits and installs the filter. SandboxResult says how long each step took.
 //
-// A call may be made from any thread; calls are independent. The caller must not reap children that
-// are not its own (waitpid(-1)) meanwhile.
+// A call may be made from any thread; calls are independent. It is the calling *thread* whose end ends the
+// sandbox (PR_SET_PDEATHSIG counts threads): RunSandbox blocks it, so only an end of the whole process, or a
+// pthread_exit out of `meanwhile`, can come first. The caller itself has no such tie to its own parent; a program
+// that wants one sets PR_SET_PDEATHSIG before. The caller must not reap children that are not its own
+// (waitpid(-1)) meanwhile.
+//
+// Standard streams may be closed, and are so for the command then; nothing that is opened here takes
+// their numbers.
 #pragma once
 
 #include <sys/resource.h>
@@ -33,6 +39,8 @@
 #include "sandbox/seccomp_filter.h"
 
 namespace strata {
+
+class Terminal;
 
 // The root file system. Paths are relative to `directory` or absolute.
 struct SandboxRoot {
@@ -79,6 +87,9 @@ struct SandboxSpec {
   // What becomes its standard input, output and error: itself, or a descriptor above 2. Not owned.
   std::array<int, 3> stdio = {0, 1, 2};
   bool own_session = true;               // false: it shares the caller's terminal and session
+  // With own_session: the command gets a controlling terminal of its own, in place of those of its
+  // standard streams that are this one (sandbox/terminal.h). Not owned.
+  Terminal* terminal = nullptr;
   std::optional<rlimit> open_files;      // RLIMIT_NOFILE of the command; else the caller's
   SandboxLimits limits;
   int64_t timeout_ms = 0;                // 0: none. Then TERM to everything, and KILL:
@@ -86,7 +97,10 @@ struct SandboxSpec {
   // Descriptors that pid 1 holds (and the command does not) for as long as it lives: leases, locks.
   std::vector<int> held;
   // A signalfd from which signals to forward are read, or -1. SIGTSTP stops the sandbox and then the
-  // caller; SIGCONT reverses it; the others go to the command.
+  // caller; SIGCONT reverses it; SIGINT and SIGQUIT go to the command and its process group, as keys at a
+  // terminal send them; the others go to the command. With `terminal`: SIGTERM and SIGHUP hang it up, and
+  // what has not ended after the grace is killed; SIGTSTP stops the caller only, since SIGCONT would also continue
+  // what was stopped inside.
   int signal_fd = -1;
   // Called once, in the caller's thread, when the sandbox has been started: for work that can be
   // done meanwhile. Signals and timeouts wait for it, so it should return soon after `ended()`.

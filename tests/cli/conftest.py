@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
+from terminals import Terminal
 
 PR_SET_CHILD_SUBREAPER = 36
 BUSYBOX = "/bin/busybox"
@@ -190,6 +191,23 @@ def strata(strata_binary, store, tmp_path):
     home.mkdir()
     tmp.mkdir()
     return Strata(strata_binary, store, home, tmp)
+
+
+# --- at a terminal ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_terminal(strata):
+    """open_terminal(command) starts it at a terminal; what still runs in the end is killed."""
+    opened = []
+
+    def start(command, **popen):
+        opened.append(Terminal(strata, command, **popen))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()
 
 
 # --- trees and archives ------------------------------------------------------------------------------

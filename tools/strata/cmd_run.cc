@@ -3,12 +3,11 @@
 // strata run and strata shell: stage the layers, run a command in them, capture what it wrote.
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <termios.h>
-#include <unistd.h>
 
-#include <initializer_list>
+#include <memory>
 
 #include "base/sys.h"
+#include "sandbox/terminal.h"
 #include "tools/strata/command.h"
 #include "tools/strata/run_options.h"
 #include "tools/strata/run_session.h"
@@ -16,28 +15,34 @@
 namespace strata {
 namespace {
 
-sigset_t SignalSet(std::initializer_list<int> signals) {
-  sigset_t set;
-  ::sigemptyset(&set);
-  for (int signal : signals) ::sigaddset(&set, signal);
-  return set;
-}
-
 // From now on these are read from the descriptor instead of being delivered.
-Result<UniqueFd> ReceiveSignals(const sigset_t& blocked, const sigset_t& received) {
-  if (::sigprocmask(SIG_BLOCK, &blocked, nullptr) != 0) return FailSys(errno, "sigprocmask");
-  return sys::CheckFd(::signalfd(-1, &received, SFD_CLOEXEC), "signalfd");
+Result<UniqueFd> ReceiveSignals(const sigset_t& signals) {
+  if (::sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return FailSys(errno, "sigprocmask");
+  return sys::CheckFd(::signalfd(-1, &signals, SFD_CLOEXEC), "signalfd");
 }
 
 // The sandbox has ended: what was meant for it and came too late is dropped, and what comes from now on is
 // delivered, so that Ctrl-C ends a long capture.
-void DeliverSignals(const sigset_t& blocked) {
+void DeliverSignals(const sigset_t& signals) {
   for (int signal = 1; signal < SIGRTMIN; ++signal) {
-    if (::sigismember(&blocked, signal) != 1) continue;
+    if (::sigismember(&signals, signal) != 1) continue;
     auto* before = ::signal(signal, SIG_IGN);
     if (before != SIG_ERR) ::signal(signal, before);
   }
-  ::sigprocmask(SIG_UNBLOCK, &blocked, nullptr);
+  ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
+}
+
+Result<int> RunIn(RunSession& session, const std::vector<std::string>& argv, Terminal* terminal) {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (int signal :
+       {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH, SIGTSTP}) {
+    ::sigaddset(&signals, signal);
+  }
+  STRATA_ASSIGN(UniqueFd signal_fd, ReceiveSignals(signals));
+  STRATA_TRY(session.Run(argv, terminal, signal_fd.get()));
+  DeliverSignals(signals);
+  return session.Finish();
 }
 
 Result<int> Run(Context& context, const ParsedArgs& args) {
@@ -46,37 +51,30 @@ Result<int> Run(Context& context, const ParsedArgs& args) {
     return Unexpected(
         Error(Errc::kInvalid, "no command given").Hint("strata run LAYER... -- COMMAND [ARG...]"));
   }
+  std::unique_ptr<Terminal> terminal;
+  if (request.tty) {
+    terminal = Terminal::OfStandardInput();
+    if (terminal == nullptr) {
+      return Unexpected(Error(Errc::kInvalid, "--tty: standard input is no terminal")
+                            .Hint("without --tty, standard input may be anything"));
+    }
+  }
   RunSession session(context, request);
   STRATA_TRY(session.Prepare());
-  sigset_t signals =
-      SignalSet({SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH, SIGTSTP});
-  STRATA_ASSIGN(UniqueFd signal_fd, ReceiveSignals(signals, signals));
-  STRATA_TRY(session.Run(request.argv, /*own_session=*/true, signal_fd.get()));
-  DeliverSignals(signals);
-  return session.Finish();
+  return RunIn(session, request.argv, terminal.get());
 }
 
 Result<int> Shell(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(RunRequest request, ParseRunRequest(args));
+  // A script comes from a pipe or a file as it comes to `run`.
+  std::unique_ptr<Terminal> terminal = Terminal::OfStandardInput();
+  if (request.tty && terminal == nullptr) {
+    return Fail(Errc::kInvalid, "--tty: standard input is no terminal");
+  }
   RunSession session(context, request);
   STRATA_TRY(session.Prepare());
   STRATA_ASSIGN(std::string shell, session.FindShell());
-  // The shell shares our terminal and session, so that job control works: what is typed there
-  // (Ctrl-C, Ctrl-Z) reaches its foreground job from the kernel and is none of our business.
-  // SIGTTOU is blocked so that we may take the terminal back in the end.
-  sigset_t received = SignalSet({SIGTERM, SIGHUP});
-  sigset_t blocked = SignalSet({SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTOU});
-  STRATA_ASSIGN(UniqueFd signal_fd, ReceiveSignals(blocked, received));
-  termios settings;
-  const bool terminal = ::tcgetattr(STDIN_FILENO, &settings) == 0;
-  Result<void> ran = session.Run({shell}, /*own_session=*/false, signal_fd.get());
-  if (terminal) {  // a shell that was killed while it read a line leaves it in raw mode
-    ::tcsetpgrp(STDIN_FILENO, ::getpgrp());
-    ::tcsetattr(STDIN_FILENO, TCSADRAIN, &settings);
-  }
-  STRATA_TRY(std::move(ran));
-  DeliverSignals(blocked);
-  return session.Finish();
+  return RunIn(session, {shell}, terminal.get());
 }
 
 }  // namespace
@@ -110,7 +108,12 @@ constinit const CommandSpec kShellCommand = {
     .name = "shell",
     .summary = "Look around in a root of stacked layers",
     .usage = "[OPTIONS] LAYER...",
-    .description = "As `strata run`, with an interactive shell of the root: bash, else sh.",
+    .description =
+        "As `strata run`, with a shell of the root: bash, else sh. Where standard input is a terminal,\n"
+        "the shell gets one of its own, on which job control, Ctrl-C and Ctrl-Z work inside; what it\n"
+        "shows and what is typed is passed on. Where it is a pipe or a file, a script is read from it.\n\n"
+        "SIGTERM and SIGHUP hang up: the shell ends, and the terminal is as it was. Only SIGKILL leaves\n"
+        "it in raw mode (stty sane); the sandbox ends even then.",
     .options = kRunOptions,
     .min_operands = 0,  // --layers-from
     .max_operands = kAnyNumber,

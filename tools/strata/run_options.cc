@@ -199,6 +199,9 @@ Result<void> Apply(const ParsedOption& option, RunRequest* request) {
       STRATA_ASSIGN(request->stats_file, AbsolutePath(value));
       return {};
     }
+    case kTty:
+      request->tty = true;
+      return {};
     case kChdir:
       if (value[0] != '/') return Fail(Errc::kInvalid, "'{}' must be an absolute path", value);
       request->directory = value;

@@ -47,6 +47,7 @@ enum RunOption {
   kMemory,
   kPids,
   kCpus,
+  kTty,
   kTimeout,
   kGrace,
   kStats,
@@ -99,6 +100,8 @@ inline constexpr OptionSpec kRunOptions[] = {
           "where changes are kept meanwhile (default: in the store)"),
     Flag(kKeepFailed, "keep-failed", 0,
          "when the command fails, keep its changes and say how to look at them"),
+    Flag(kTty, "tty", 't',
+         "give the command a terminal of its own, as `strata shell` does where standard input is one"),
     Value(kStats, "stats", 0, "FILE", "write what happened and how long it took, as JSON"),
 
     Value(kMemory, "memory", 0, "SIZE",
@@ -151,6 +154,7 @@ struct RunRequest {
   uint64_t scratch_size = 0;
   std::string scratch_directory;  // absolute
   std::string stats_file;
+  bool tty = false;
 
   std::string directory = "/";
   std::vector<std::string> env;  // complete

@@ -292,7 +292,7 @@ Result<std::string> RunSession::FindShell() {
       Error(Errc::kNotFound, "there is no shell in these layers").Hint("add a layer with /bin/sh"));
 }
 
-SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) {
+SandboxSpec RunSession::MakeSpec(int signal_fd, Terminal* terminal) {
   using Upper = StageOptions::Upper;
   SandboxSpec spec;
   spec.root.directory = store_->path();
@@ -321,7 +321,7 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) {
     spec.seccomp_is_foreign = true;
   }
   spec.capabilities = request_.capabilities;
-  spec.own_session = own_session;
+  spec.terminal = terminal;
   spec.open_files = context_.original_nofile;
   spec.limits = request_.limits;
   spec.timeout_ms = request_.timeout_ms;
@@ -333,18 +333,18 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, bool own_session) {
   return spec;
 }
 
-Result<void> RunSession::Run(std::vector<std::string> argv, bool own_session, int signal_fd) {
+Result<void> RunSession::Run(std::vector<std::string> argv, Terminal* terminal, int signal_fd) {
   argv_ = std::move(argv);
-  Result<SandboxResult> result = RunSandbox(MakeSpec(signal_fd, own_session));
+  Result<SandboxResult> result = RunSandbox(MakeSpec(signal_fd, terminal));
   while (!result && result.error().code() == Errc::kUnsupported && NextScratch()) {
     STRATA_TRY(MakeStage());
-    result = RunSandbox(MakeSpec(signal_fd, own_session));
+    result = RunSandbox(MakeSpec(signal_fd, terminal));
   }
   if (!result) {
     STRATA_ASSIGN(bool replaced, ReplaceLostRoot());
     if (replaced) {
       STRATA_TRY(MakeStage());
-      result = RunSandbox(MakeSpec(signal_fd, own_session));
+      result = RunSandbox(MakeSpec(signal_fd, terminal));
     }
   }
   if (!result) return Unexpected(std::move(result).error());

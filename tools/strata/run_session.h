@@ -29,8 +29,8 @@ class RunSession {
   Result<void> Prepare();
   // For a shell: the best one that the layers have.
   Result<std::string> FindShell();
-  // Runs `argv` until everything in the sandbox has ended.
-  Result<void> Run(std::vector<std::string> argv, bool own_session, int signal_fd);
+  // Runs `argv` until everything in the sandbox has ended. `terminal` may be null.
+  Result<void> Run(std::vector<std::string> argv, Terminal* terminal, int signal_fd);
   // What the command wrote goes where it was asked to go. Returns strata's exit status.
   Result<int> Finish();
 
@@ -44,7 +44,7 @@ class RunSession {
   Result<void> TryMakeStage();
   Result<bool> ReplaceLostRoot();
   Result<void> FillMountSources();
-  SandboxSpec MakeSpec(int signal_fd, bool own_session);
+  SandboxSpec MakeSpec(int signal_fd, Terminal* terminal);
   // The next place for the scratch, when the file system of this one cannot carry an upper.
   bool NextScratch();
   Result<void> LockCaches();

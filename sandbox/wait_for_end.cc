@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sandbox/wait_for_end.h"
+
+#include <poll.h>
+#include <sys/signalfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+
+#include "sandbox/child_plan.h"
+#include "sandbox/terminal.h"
+
+namespace strata {
+namespace {
+
+class Watch {
+ public:
+  Watch(const SandboxSpec& spec, int terminal_socket, Process& pid1)
+      : spec_(spec), terminal_(spec.terminal), terminal_socket_(terminal_socket), pid1_(pid1) {
+    if (spec.timeout_ms > 0) Within(spec.timeout_ms);
+  }
+
+  Result<bool> Run() {
+    for (;;) {
+      pollfd polled[3 + Terminal::kPolled] = {{ended_ ? -1 : pid1_.pid_fd(), POLLIN, 0},
+                                              {spec_.signal_fd, POLLIN, 0},
+                                              {terminal_socket_, POLLIN, 0}};
+      pollfd* const relayed = polled + 3;
+      if (terminal_ != nullptr) terminal_->FillPoll(relayed);
+      const int ready = ::poll(polled, terminal_ != nullptr ? std::size(polled) : 3, TimeLeft());
+      if (ready < 0 && errno != EINTR) return FailSys(errno, "poll");
+      if (deadline_ns_ != 0 && MonotonicNs() >= deadline_ns_) STRATA_TRY(TimeIsUp());
+      if (ready <= 0) continue;
+      // The terminal first: a signal may be about it.
+      if (polled[2].revents != 0) TakeTerminal();
+      if (terminal_ != nullptr) terminal_->Relay(relayed);
+      if ((polled[1].revents & POLLIN) != 0) STRATA_TRY(TakeSignal());
+      if (polled[0].revents != 0) {
+        ended_ = true;
+        if (terminal_ != nullptr) terminal_->EndInput();
+      }
+      if (ended_ && (terminal_ == nullptr || abandoned_ || terminal_->IsDrained()))
+        return timed_out_;
+    }
+  }
+
+ private:
+  void Within(int64_t ms) { deadline_ns_ = MonotonicNs() + ms * 1000000; }
+
+  int TimeLeft() const {
+    if (deadline_ns_ == 0) return -1;
+    const int64_t left = (deadline_ns_ - MonotonicNs() + 999999) / 1000000;
+    return static_cast<int>(std::clamp<int64_t>(left, 0, 1000000000));
+  }
+
+  // First everything is asked to end, then, after the grace, pid 1 is killed and all with it.
+  Result<void> TimeIsUp() {
+    deadline_ns_ = 0;
+    if (ended_) {  // a terminal that takes nothing more
+      abandoned_ = true;
+      return {};
+    }
+    if (asked_) return pid1_.Signal(SIGKILL);
+    timed_out_ = asked_ = true;
+    Within(spec_.grace_ms);
+    if (terminal_ != nullptr) terminal_->HangUp();  // an interactive shell ignores SIGTERM
+    return pid1_.Signal(SIGPWR);
+  }
+
+  void TakeTerminal() {
+    int ends[2];
+    if (sys::ReceiveFds(terminal_socket_, ends, 2) == 2) {
+      terminal_->Attach(UniqueFd(ends[0]), UniqueFd(ends[1]));
+    }
+    terminal_socket_ = -1;  // there is one, or the set-up has failed
+  }
+
+  Result<void> TakeSignal() {
+    signalfd_siginfo info;
+    if (sys::Read(spec_.signal_fd, &info, sizeof info) != sizeof info) return {};
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (terminal_ != nullptr) return TakeTerminalSignal(signal);
+    STRATA_TRY(pid1_.Signal(signal));
+    // Ctrl-Z, as the shell that started us expects it. SIGCONT, when it comes, is read here next.
+    if (signal == SIGTSTP) ::raise(SIGSTOP);
+    return {};
+  }
+
+  Result<void> TakeTerminalSignal(int signal) {
+    switch (signal) {
+      case SIGTERM:
+      case SIGHUP:
+        // An interactive shell ignores SIGTERM, but not that its terminal is gone.
+        terminal_->HangUp();
+        if (ended_) abandoned_ = true;
+        if (asked_ || ended_) return {};
+        asked_ = true;
+        Within(spec_.grace_ms);
+        return {};
+      case SIGWINCH:
+        terminal_->Resize();
+        return {};
+      case SIGTSTP:
+        terminal_->Suspend();
+        ::raise(SIGSTOP);
+        return {};
+      case SIGCONT:
+        terminal_->Continue();
+        return {};
+      default:
+        return pid1_.Signal(signal);
+    }
+  }
+
+  const SandboxSpec& spec_;
+  Terminal* const terminal_;
+  int terminal_socket_;
+  Process& pid1_;
+  int64_t deadline_ns_ = 0;
+  bool asked_ = false;  // to end
+  bool timed_out_ = false;
+  bool ended_ = false;
+  bool abandoned_ = false;  // nobody wants what is still to be shown
+};
+
+}  // namespace
+
+Result<bool> WaitForEnd(const SandboxSpec& spec, int terminal_socket, Process& pid1) {
+  return Watch(spec, terminal_socket, pid1).Run();
+}
+
+}  // namespace strata

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private to the sandbox: what the parent does while one runs. Signals are forwarded, the terminal
+// is relayed, the time is watched.
+#pragma once
+
+#include "base/process.h"
+#include "base/result.h"
+#include "sandbox/sandbox.h"
+
+namespace strata {
+
+// Returns once pid 1 has ended (it is not reaped yet) and what it wrote to the terminal is shown.
+// `terminal_socket`: where the command's terminal comes from, or -1. The result: whether the time
+// was up before that.
+Result<bool> WaitForEnd(const SandboxSpec& spec, int terminal_socket, Process& pid1);
+
+}  // namespace strata
