@@ -3,12 +3,14 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <optional>
 #include <string_view>
 #include <vector>
 
+#include "base/id_map.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
 
@@ -35,9 +37,7 @@ int OpenForRemoval(int parent_fd, const char* name) {
   return fd;
 }
 
-}  // namespace
-
-Result<void> RemoveTree(int parent_fd, const std::string& name) {
+Result<void> RemoveOwnTree(int parent_fd, const std::string& name) {
   std::optional<Error> first_error;
   auto note = [&](int sys_errno, std::string_view call, std::string_view what) {
     if (!first_error) first_error = Error::Sys(sys_errno, call, what);
@@ -124,6 +124,19 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
   }
   if (first_error) return Unexpected(std::move(*first_error));
   return {};
+}
+
+}  // namespace
+
+Result<void> RemoveTree(int parent_fd, const std::string& name) {
+  Result<void> removed = RemoveOwnTree(parent_fd, name);
+  if (removed || ::geteuid() == 0) return removed;
+  if (removed.error().sys_errno() != EACCES && removed.error().sys_errno() != EPERM) return removed;
+  Result<IdMapping> range = SubordinateIds();
+  if (!range) return removed;
+  Result<void> rest =
+      RunInMapping(*range, [&]() -> Result<void> { return RemoveOwnTree(parent_fd, name); });
+  return rest ? rest : removed;
 }
 
 }  // namespace strata

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,6 +17,7 @@
 #include "base/temp_dir.h"
 #include "cache/durable.h"
 #include "cache/list_directory.h"
+#include "cache/materialisation.h"
 #include "cache/roots.h"
 
 namespace strata {
@@ -83,7 +85,11 @@ class Checker {
     verify.jobs = options_.jobs;
     verify.progress = options_.progress;
     verify.known = &known_;
-    return VerifyTree(store_.fd(), path, id, verify);
+    auto verified = VerifyTree(store_.fd(), path, id, verify);
+    if (verified || verified.error().sys_errno() != EACCES || ::geteuid() == 0) return verified;
+    // Modes that shut out their owner, too, and not who is root in a namespace.
+    auto again = VerifyInMapping(store_.fd(), path, id, SingleId(), verify);
+    return again ? std::move(again) : std::move(verified);
   }
 
   FsckFinding& Found(Kind kind, std::string name, std::vector<TreeDamage> damages) {
@@ -137,6 +143,8 @@ class Checker {
       return std::any_of(set->items.begin(), set->items.end(),
                          [&](const SetItem& item) { return item.id == id; });
     }));
+    // They share its files.
+    STRATA_TRY(RemoveMaterialisations(store_, path));
     STRATA_TRY(store_.OpenDir("damaged"));
     STRATA_TRY(DropAside(store_, id));
     const std::string to = LayerPathIn("damaged", id);
@@ -201,15 +209,28 @@ class Checker {
     return kept;
   }
 
+  Result<std::vector<TreeDamage>> VerifyDerived(const std::string& name) {
+    const std::string path = "derived/" + name;
+    // What was read of an unmanaged directory: a manifest, beside a tree that stays empty.
+    if (name.starts_with("dir-")) return VerifyManifest(store_.fd(), path);
+    const auto materialisation = ParseMaterialisation(name);
+    if (!materialisation) return Verify(path, std::nullopt);
+    const std::optional<IdMapping> mapping = FindMapping(*materialisation);
+    if (!mapping) {
+      return std::vector<TreeDamage>{
+          {"", "is for ids that /etc/subuid and /etc/subgid do not give"}};
+    }
+    VerifyOptions verify;
+    verify.jobs = options_.jobs;
+    verify.owners = &*mapping;
+    return VerifyInMapping(store_.fd(), path, std::nullopt, *mapping, verify);
+  }
+
   Result<void> CheckDerived(const std::string& name) {
     const std::string path = "derived/" + name;
     ++report_.derived;
-    // What was read of an unmanaged directory: a manifest, beside a tree that stays empty.
-    const bool manifest_only = name.compare(0, 4, "dir-") == 0;
-    STRATA_ASSIGN_WITH(
-        std::vector<TreeDamage> damages,
-        manifest_only ? VerifyManifest(store_.fd(), path) : Verify(path, std::nullopt),
-        fmt::format("derived layer {}", name));
+    STRATA_ASSIGN_WITH(std::vector<TreeDamage> damages, VerifyDerived(name),
+                       fmt::format("derived layer {}", name));
     if (damages.empty() || !Exists(store_, path)) return {};
     FsckFinding& finding = Found(Kind::kDerived, name, std::move(damages));
     if (!repair()) return {};
@@ -233,6 +254,7 @@ class Checker {
                                                LockMode::kExclusive, LockWait::kFail));
         unused.push_back(std::move(root));
       }
+      STRATA_TRY(RemoveMaterialisations(store_, path));
       std::string trash = "trash/" + RandomName();
       STRATA_TRY(sys::Check(sys::RenameAt2(store_.fd(), path.c_str(), store_.fd(), trash.c_str()),
                             "rename", path));

@@ -33,6 +33,12 @@ class Collector {
 
  private:
   Result<GcPlan> MakePlan();
+  struct Candidate {
+    int64_t last_used;
+    const GcState::Root* root;  // or
+    const std::string* materialisation;
+  };
+  std::vector<Candidate> LeastRecentlyUsed(const GcState& state, const GcPlan& plan) const;
   Result<GcPlan> EvictUntilItFits(const GcState& state, GcPlan plan);
   Result<void> CleanLeftovers();
   Result<void> RemoveRoots(const GcPlan& plan);
@@ -96,6 +102,23 @@ Result<GcPlan> Collector::MakePlan() {
   return EvictUntilItFits(state, std::move(plan));
 }
 
+// What may go so that the store gets smaller, in that order.
+std::vector<Collector::Candidate> Collector::LeastRecentlyUsed(const GcState& state,
+                                                               const GcPlan& plan) const {
+  std::vector<Candidate> candidates;
+  for (const auto& [name, derived] : state.derived) {
+    if (derived.materialises.empty() || derived.young || plan.derived.count(name) != 0) continue;
+    candidates.push_back({derived.last_used, nullptr, &name});
+  }
+  for (const GcState::Root& root : state.roots) {
+    if (!MayEvict(root, options_.all) || plan.roots.count(root.info.key) != 0) continue;
+    candidates.push_back({root.info.last_used, &root, nullptr});
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const auto& a, const auto& b) { return a.last_used < b.last_used; });
+  return candidates;
+}
+
 Result<GcPlan> Collector::EvictUntilItFits(const GcState& state, GcPlan plan) {
   STRATA_ASSIGN(StoreUsage usage, MeasureStore(store_));
   DiskUsage going;
@@ -105,11 +128,14 @@ Result<GcPlan> Collector::EvictUntilItFits(const GcState& state, GcPlan plan) {
     STRATA_TRY(going.Add(store_.fd(), "derived/" + name));
   }
   auto fits = [&] { return usage.total() <= *options_.max_size + going.own_bytes(); };
-  std::set<RootKey> evicted;
-  for (const GcState::Root& root : state.roots) {
+  GcEvicted evicted;
+  for (const Candidate& candidate : LeastRecentlyUsed(state, plan)) {
     if (fits()) break;
-    if (!MayEvict(root, options_.all) || plan.roots.count(root.info.key) != 0) continue;
-    evicted.insert(root.info.key);
+    if (candidate.root != nullptr) {
+      evicted.roots.insert(candidate.root->info.key);
+    } else {
+      evicted.derived.insert(*candidate.materialisation);
+    }
     GcPlan next = PlanGc(state, options_.all, evicted);
     for (const std::string& name : next.derived) {
       if (plan.derived.count(name) == 0) STRATA_TRY(going.Add(store_.fd(), "derived/" + name));

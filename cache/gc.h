@@ -5,7 +5,8 @@
 //   root     kept if it has a name, a pin or a lease, or was used within the last hour. Another one
 //            goes when something that it is made of is missing or goes;
 //   layer    goes if it has neither name nor pin and no kept root needs it;
-//   derived  goes if no root mounts it that stays;
+//   derived  goes if no root mounts it that stays; a materialisation, if no root mounts what it stands for
+//            and with that itself, with `all` always, unless somebody has it mounted;
 //
 // and nothing that is younger than an hour goes at all. The locks and their order are in format.md;
 // names and roots are read again under the locks, so that one that came meanwhile counts.

@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "cache/durable.h"
 #include "cache/list_directory.h"
+#include "cache/materialisation.h"
 
 namespace strata {
 namespace {
@@ -65,6 +66,16 @@ bool IsBroken(const GcState::Root& root, const GcState& state, const GcPlan& pla
   return false;
 }
 
+// Whether the layer or derived layer of that path is missing, or goes.
+bool IsGone(std::string_view path, const GcState& state, const GcPlan& plan) {
+  const std::string name(path.substr(path.find('/') + 1));
+  if (path.starts_with("derived/")) {
+    return plan.derived.count(name) != 0 || state.derived.count(name) == 0;
+  }
+  const auto id = Digest::FromHex(name);
+  return !id || plan.layers.count(*id) != 0 || state.layers.count(*id) == 0;
+}
+
 }  // namespace
 
 std::string WhereIsLayer(const Store& store, const LayerId& id) {
@@ -115,7 +126,13 @@ Result<GcState> ReadGcState(const Store& store, const HeldRoots& held) {
   }
   STRATA_ASSIGN(std::vector<std::string> derived, ListDirectory(store.fd(), "derived"));
   for (const std::string& name : derived) {
-    state.derived[name] = PathIsYoung(store, "derived/" + name);
+    struct stat st;
+    GcState::Derived& one = state.derived[name];
+    // One that is not there any more counts as young, as above.
+    const bool there = sys::FstatAt(store.fd(), ("derived/" + name).c_str(), &st) == 0;
+    one.young = !there || IsYoung(st.st_mtime);
+    if (there) one.last_used = st.st_mtime;
+    if (auto found = ParseMaterialisation(name)) one.materialises = std::move(found->source);
   }
   std::vector<RootKey> held_roots;
   if (held) {
@@ -159,7 +176,7 @@ bool MayEvict(const GcState::Root& root, bool all) {
   return !IsKept(root, all);
 }
 
-GcPlan PlanGc(const GcState& state, bool all, const std::set<RootKey>& evicted) {
+GcPlan PlanGc(const GcState& state, bool all, const GcEvicted& evicted) {
   GcPlan plan;
   std::set<LayerId> needed;
   for (const GcState::Root& root : state.roots) {
@@ -170,17 +187,32 @@ GcPlan PlanGc(const GcState& state, bool all, const std::set<RootKey>& evicted) 
     if (goes) plan.layers.insert(id);
   }
   std::set<std::string> mounted;
+  std::set<std::string> sources;  // of materialisations that may be of use again
   for (const GcState::Root& root : state.roots) {
     bool goes = !IsKept(root, all) &&
-                (all || evicted.count(root.info.key) != 0 || IsBroken(root, state, plan));
+                (all || evicted.roots.count(root.info.key) != 0 || IsBroken(root, state, plan));
     if (goes) {
       plan.roots.insert(root.info.key);
     } else {
       mounted.merge(DerivedOf(root.info));
+      for (const std::string& lower : root.info.content.lowers) {
+        sources.insert(lower.substr(0, lower.rfind('/')));
+      }
     }
   }
-  for (const auto& [name, young] : state.derived) {
-    if ((all || !young) && mounted.count(name) == 0) plan.derived.insert(name);
+  for (const auto& [name, derived] : state.derived) {
+    if (!derived.materialises.empty()) continue;
+    if ((all || !derived.young) && mounted.count(name) == 0) plan.derived.insert(name);
+  }
+  // They go with what they stand for, and no root has to go with them: who mounts one has it
+  // leased.
+  for (const auto& [name, derived] : state.derived) {
+    if (derived.materialises.empty()) continue;
+    const bool unused =
+        (all || !derived.young) && (all || sources.count(derived.materialises) == 0);
+    if (unused || evicted.derived.count(name) != 0 || IsGone(derived.materialises, state, plan)) {
+      plan.derived.insert(name);
+    }
   }
   return plan;
 }

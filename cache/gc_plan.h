@@ -27,7 +27,13 @@ struct GcState {
   };
   std::vector<Root> roots;  // the least recently used first
   std::map<LayerId, Layer> layers;
-  std::map<std::string, bool> derived;  // name: whether it is young
+  struct Derived {
+    bool young = false;
+    int64_t last_used = 0;  // of a materialisation
+    // Of a materialisation: "layers/ID" or "derived/NAME", else empty.
+    std::string materialises{};
+  };
+  std::map<std::string, Derived> derived;  // by name
 };
 // Whether roots are leased is found by trying to lock them, one after another.
 Result<GcState> ReadGcState(const Store& store, const HeldRoots& held);
@@ -40,8 +46,12 @@ struct GcPlan {
   std::set<LayerId> layers;
   std::set<std::string> derived;
 };
-// `evicted`: roots that are not kept, to go all the same.
-GcPlan PlanGc(const GcState& state, bool all, const std::set<RootKey>& evicted);
+// To go all the same: roots that are not kept, and materialisations.
+struct GcEvicted {
+  std::set<RootKey> roots;
+  std::set<std::string> derived;
+};
+GcPlan PlanGc(const GcState& state, bool all, const GcEvicted& evicted);
 // Whether a root goes only with its layers, or with --all or --max-size.
 bool MayEvict(const GcState::Root& root, bool all);
 

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "base/temp_dir.h"
 #include "cache/durable.h"
+#include "cache/materialisation.h"
 #include "cache/roots.h"
 #include "cache/store.h"
 
@@ -117,6 +118,8 @@ Result<void> Store::RemoveLayer(const LayerId& id, const std::vector<std::string
   std::string trash = "trash/" + RandomName();
   STRATA_TRY(sys::Check(sys::RenameAt2(root_.get(), path.c_str(), root_.get(), trash.c_str()),
                         "rename", path));
+  // In use by nobody: who mounts one holds one of those roots. What remains is the collector's.
+  static_cast<void>(RemoveMaterialisations(*this, path));
   return RemoveTree(root_.get(), trash);
 }
 
@@ -131,6 +134,7 @@ Result<void> Store::RemoveWithoutTree(const LayerId& id,
   if (!there) return Fail(Errc::kNotFound, "no layer {}", id.Hex());
   for (const std::string& name : names) STRATA_TRY(RemoveRef(name));
   STRATA_TRY(DropAside(*this, id));
+  static_cast<void>(RemoveMaterialisations(*this, LayerPathIn("layers", id)));
   return RemoveTree(root_.get(), LayerPathIn("layers", id));
 }
 

@@ -56,7 +56,7 @@ Result<void> DiskUsage::Add(int dir_fd, const std::string& path) {
 Result<void> DiskUsage::Walk(int dir_fd, const std::string& name, int depth) {
   struct stat st;
   int rc = sys::FstatAt(dir_fd, name.c_str(), &st);
-  if (rc == -ENOENT) return {};
+  if (rc == -ENOENT || rc == -EACCES) return {};
   if (rc < 0) return FailSys(-rc, "stat", name);
   Count(st);
   if (!S_ISDIR(st.st_mode) || depth >= kMostLevels) return {};

@@ -24,7 +24,7 @@ uint64_t EstimateLayerBytes(const Manifest& manifest);
 class DiskUsage {
  public:
   // A file or a whole tree; one that is missing, or that vanishes meanwhile, counts nothing.
-  // Directories that the caller may not read count as empty.
+  // Directories that the caller may not read or search count as empty.
   Result<void> Add(int dir_fd, const std::string& path);
   uint64_t own_bytes() const { return own_; }
   uint64_t shared_bytes() const { return shared_; }  // files that have names elsewhere too

@@ -13,10 +13,12 @@
 #include <cstring>
 #include <tuple>
 
+#include "base/ask_in_mapping.h"
 #include "base/io.h"
 #include "base/parallel.h"
 #include "base/path.h"
 #include "base/sys.h"
+#include "cache/byte_reader.h"
 #include "cache/directory_layer.h"
 
 namespace strata {
@@ -139,11 +141,20 @@ class Verifier {
     if (e.type != EntryType::kSymlink && (st.st_mode & 07777) != DiskMode(e)) {
       Add(index, fmt::format("has mode {:04o}, not {:04o}", st.st_mode & 07777, DiskMode(e)));
     }
+    if (options_.owners != nullptr) CheckOwner(index, st);
     if (st.st_mtim.tv_sec != e.mtime_sec || st.st_mtim.tv_nsec != long{e.mtime_nsec}) {
       Add(index, fmt::format("has mtime {}.{:09}, not {}.{:09}", st.st_mtim.tv_sec,
                              st.st_mtim.tv_nsec, e.mtime_sec, e.mtime_nsec));
     }
     return true;
+  }
+
+  void CheckOwner(uint32_t index, const struct stat& st) {
+    const ManifestEntry& e = manifest_.entry(index);
+    const uint32_t uid = options_.owners->HasUid(e.uid) ? e.uid : 0;
+    const uint32_t gid = options_.owners->HasGid(e.gid) ? e.gid : 0;
+    if (st.st_uid == uid && st.st_gid == gid) return;
+    Add(index, fmt::format("belongs to {}:{}, not {}:{}", st.st_uid, st.st_gid, uid, gid));
   }
 
   bool ReachDirectory(uint32_t index) {
@@ -382,6 +393,30 @@ Result<std::vector<TreeDamage>> VerifyTree(int dir_fd, const std::string& path,
   if (fd < 0 && IsDamage(-fd)) return Whole("", fmt::format("its tree: {}", std::strerror(-fd)));
   if (fd < 0) return FailSys(-fd, "open", path + "/tree");
   return Verifier(*checked.manifest, UniqueFd(fd), id.has_value(), options).Run();
+}
+
+Result<std::vector<TreeDamage>> VerifyInMapping(int dir_fd, const std::string& path,
+                                                const std::optional<LayerId>& id,
+                                                const IdMapping& mapping,
+                                                const VerifyOptions& options) {
+  auto work = [&]() -> Result<std::string> {
+    STRATA_ASSIGN(std::vector<TreeDamage> damages, VerifyTree(dir_fd, path, id, options));
+    std::string bytes;
+    PutU32(bytes, static_cast<uint32_t>(damages.size()));
+    for (const TreeDamage& damage : damages) {
+      PutText(bytes, damage.path);
+      PutText(bytes, damage.problem);
+    }
+    return bytes;
+  };
+  STRATA_ASSIGN(std::string bytes, AskInMapping(mapping, work));
+  ByteReader in(bytes);
+  std::vector<TreeDamage> damages(in.U32());
+  for (TreeDamage& damage : damages) {
+    damage.path = in.Text();
+    damage.problem = in.Text();
+  }
+  return damages;
 }
 
 }  // namespace strata

@@ -2,8 +2,8 @@
 //
 // VerifyTree: whether a published directory (a layer or a derived layer) is what its manifest says,
 // entry by entry: type, mode on disk, mtime, size, content, target, attributes, hardlink groups,
-// and nothing that the manifest does not have. Number of links, ctime and owners are no matter:
-// segments share inodes with layers.
+// and nothing that the manifest does not have. Number of links and ctime are no matter: segments
+// share inodes with layers. Owners count in materialisations alone.
 #pragma once
 
 #include <sys/types.h>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "base/id_map.h"
 #include "base/result.h"
 #include "cache/import.h"
 #include "cache/manifest.h"
@@ -52,6 +53,8 @@ struct VerifyOptions {
   Progress* progress = nullptr;    // bytes are those hashed
   KnownContents* known = nullptr;  // asked and added to
   size_t max_damages = 100;        // more are counted in a last one
+  // Of a materialisation: its mapping, in which the caller is. What the mapping lacks must be 0's.
+  const IdMapping* owners = nullptr;
 };
 
 // `path`: relative to `dir_fd`, with manifest and tree/ in it. `id`: what the manifest must hash
@@ -61,6 +64,13 @@ struct VerifyOptions {
 Result<std::vector<TreeDamage>> VerifyTree(int dir_fd, const std::string& path,
                                            const std::optional<LayerId>& id,
                                            const VerifyOptions& options);
+
+// The same in a namespace with `mapping`: for a materialisation, and where modes shut the owner out, too.
+// What `options.progress` and `options.known` get to know there is lost.
+Result<std::vector<TreeDamage>> VerifyInMapping(int dir_fd, const std::string& path,
+                                                const std::optional<LayerId>& id,
+                                                const IdMapping& mapping,
+                                                const VerifyOptions& options);
 
 // The same of the manifest alone, as far as that can be told without an id.
 Result<std::vector<TreeDamage>> VerifyManifest(int dir_fd, const std::string& path);

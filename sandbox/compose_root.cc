@@ -9,44 +9,12 @@
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
+#include "cache/turn.h"
 #include "sandbox/integration.h"
 #include "stager/composition.h"
 
 namespace strata {
 namespace {
-
-// Held by whoever runs the commands of a set; the others wait for it. A directory in tmp/, so that
-// what a killed process leaves of it is swept up like everything there.
-class IntegrationTurn {
- public:
-  static Result<IntegrationTurn> Take(const Store& store, const RootKey& key) {
-    IntegrationTurn turn;
-    turn.store_fd_ = store.fd();
-    turn.path_ = "tmp/integrate-" + key.Hex();
-    for (;;) {
-      int rc = sys::MkdirAt(store.fd(), turn.path_.c_str(), 0700);
-      if (rc < 0 && rc != -EEXIST) return FailSys(-rc, "mkdir", turn.path_);
-      auto lock =
-          FileLock::OnDirectory(store.fd(), turn.path_, LockMode::kExclusive, LockWait::kBlock);
-      if (lock) {
-        turn.lock_ = std::move(*lock);
-        return turn;
-      }
-      // The one before has just removed it.
-      if (lock.error().sys_errno() != ENOENT) return Unexpected(std::move(lock).error());
-    }
-  }
-  IntegrationTurn(IntegrationTurn&&) noexcept = default;
-  ~IntegrationTurn() {
-    if (lock_.held()) sys::UnlinkAt(store_fd_, path_.c_str(), AT_REMOVEDIR);
-  }
-
- private:
-  IntegrationTurn() = default;
-  int store_fd_ = -1;
-  std::string path_;
-  FileLock lock_;
-};
 
 bool CannotWrite(const Error& error) {
   return error.sys_errno() == EROFS || error.sys_errno() == EACCES || error.sys_errno() == EPERM;
@@ -94,7 +62,7 @@ Result<CachedRoot> ComposeRoot(const Store& store, const DependencySet& set,
   if (!set.cacheable()) return Uncached(encoded_set, std::move(draft));
   if (draft.commands.empty()) return Publish(store, encoded_set, std::move(draft));
 
-  STRATA_ASSIGN_WITH(IntegrationTurn turn, IntegrationTurn::Take(store, KeyOfSet(encoded_set)),
+  STRATA_ASSIGN_WITH(Turn turn, Turn::Take(store, "integrate-" + KeyOfSet(encoded_set).Hex()),
                      "integrate");
   STRATA_ASSIGN(found, FindRoot(store, encoded_set));
   if (found) {

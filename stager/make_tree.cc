@@ -85,6 +85,26 @@ class TreeMaker {
   const ManifestEntry& OriginEntry(uint32_t i) const {
     return OriginManifest(i).entry(plan_.origins[i].entry);
   }
+  struct Owner {
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    bool is_root() const { return uid == 0 && gid == 0; }
+  };
+  Owner OwnerOf(uint32_t i) const {
+    Owner owner;
+    if (options_.owners == nullptr) return owner;
+    const ManifestEntry& e = manifest_.entry(i);
+    if (options_.owners->HasUid(e.uid)) owner.uid = e.uid;
+    if (options_.owners->HasGid(e.gid)) owner.gid = e.gid;
+    return owner;
+  }
+  // What has just been made is root's.
+  Result<void> GiveOwner(int dir_fd, const std::string& name, uint32_t i) const {
+    const Owner owner = OwnerOf(i);
+    if (owner.is_root()) return {};
+    if (::fchownat(dir_fd, name.c_str(), owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW) == 0) return {};
+    return FailSys(errno, "chown", QuotePath(manifest_.Path(i)));
+  }
   std::string Name(uint32_t i) const { return std::string(manifest_.name(manifest_.entry(i))); }
 
   Result<UniqueFd> OpenTarget(uint32_t directory) const {
@@ -173,6 +193,7 @@ Result<void> TreeMaker::MakeDirectories() {
     STRATA_ASSIGN(int fd, parent.Get(e.parent, [&] { return OpenTarget(e.parent); }));
     int rc = sys::MkdirAt(fd, Name(i).c_str(), 0700);
     if (rc < 0) return FailSys(-rc, "mkdir", QuotePath(manifest_.Path(i)));
+    STRATA_TRY(GiveOwner(fd, Name(i), i));
     Count(1);
   }
   return {};
@@ -213,7 +234,15 @@ Result<void> TreeMaker::LinkAll() {
 }
 
 Result<void> TreeMaker::LinkUnit(std::span<const uint32_t> entries, Hands& hands) {
+  auto copy_later = [&](uint32_t i) {
+    std::lock_guard lock(mutex_);
+    to_copy_.push_back(i);
+  };
   for (uint32_t i : entries) {
+    if (!OwnerOf(i).is_root()) {
+      copy_later(i);
+      continue;
+    }
     STRATA_ASSIGN(int from, FromDirectory(hands, i));
     STRATA_ASSIGN(int to, ToDirectory(hands, i));
     const Manifest& origin = OriginManifest(i);
@@ -222,8 +251,7 @@ Result<void> TreeMaker::LinkUnit(std::span<const uint32_t> entries, Hands& hands
     if (rc == -EMLINK || rc == -EXDEV || rc == -EPERM) {
       // Too many links (ext4: 65,000); a directory of another file system; a file of another owner,
       // which fs.protected_hardlinks guards, or a file system without links.
-      std::lock_guard lock(mutex_);
-      to_copy_.push_back(i);
+      copy_later(i);
       continue;
     }
     if (rc < 0) return FailSys(-rc, "link", QuotePath(manifest_.Path(i)));
@@ -310,6 +338,7 @@ Result<void> TreeMaker::CopyGroup(const uint32_t* first, const uint32_t* last, H
         options_.place == PlaceFile::kReflink ? CopyContent::kReflink : CopyContent::kBytes;
     STRATA_TRY(CopyEntry(origin, plan_.origins[*i].entry, {from, old_name.c_str()},
                          {to, name.c_str()}, how, QuotePath(path)));
+    STRATA_TRY(GiveOwner(to, name, *i));
     copied = i;
   }
   if (options_.place != PlaceFile::kLink) Count(static_cast<uint64_t>(last - first));

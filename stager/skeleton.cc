@@ -217,8 +217,13 @@ Result<Skeleton> SkeletonFor(const Store& store, const LowerChain& layers,
   if (points.size() == BasicPoints().size()) return BasicSkeleton(store);
   // SHA-256, so that equal names mean equal skeletons: nothing is compared afterwards.
   std::string text = Describe(points);
-  return OpenOrPublish(store, points,
-                       fmt::format("skeleton-{:.32}", Sha256::Of(text.data(), text.size()).Hex()));
+  const std::string name =
+      fmt::format("skeleton-{:.32}", Sha256::Of(text.data(), text.size()).Hex());
+  STRATA_ASSIGN(Skeleton skeleton, OpenOrPublish(store, points, name));
+  skeleton.foreign_owners = std::any_of(points.begin(), points.end(), [](const auto& point) {
+    return point.second.uid != 0 || point.second.gid != 0;
+  });
+  return skeleton;
 }
 
 }  // namespace strata

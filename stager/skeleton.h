@@ -26,6 +26,7 @@ struct Skeleton {
   std::string path;  // relative to the store: derived/skeleton-.../tree
   std::string manifest_path;
   FileLock lease;    // shared: keeps it from being collected
+  bool foreign_owners = false;  // it repeats directories of others than 0:0
 };
 
 // The one that every root has: /proc, /dev and /tmp. Opens no manifest.

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -36,20 +37,38 @@ Result<Stage> Stage::Prepare(const Store& store, const RootContent& root, std::v
   }
   Stage stage(store);
   stage.leases_ = std::move(leases);
-  stage.lowers_.reserve(root.lowers.size() + 1);
-  stage.lowers_ = root.lowers;
   for (const SetItem& item : options.items) {
     if (!item.directory.empty() && item.view.empty()) stage.directories_.push_back(item);
   }
-  if (options.mount_points.empty()) {
-    STRATA_ASSIGN(stage.skeleton_, BasicSkeleton(store));
-  } else {
-    STRATA_TRY(stage.OpenManifests());
-    STRATA_ASSIGN(stage.skeleton_, SkeletonFor(store, *stage.root_chain_, options.mount_points));
-  }
-  stage.lowers_.push_back(stage.skeleton_->path);
+  if (options.mapping && !options.mapping->IsSingle()) stage.mapping_ = options.mapping;
+  STRATA_TRY(stage.FindLowers(root, options));
   STRATA_TRY_WITH(stage.MakeUpper(options), "make scratch");
   return stage;
+}
+
+Result<void> Stage::FindLowers(const RootContent& root, const StageOptions& options) {
+  lowers_.reserve(root.lowers.size() + 1);
+  lowers_ = root.lowers;
+  if (mapping_) {
+    STRATA_ASSIGN(MappedLowers mapped,
+                  MaterialiseLowers(*store_, root, *mapping_, options.materialise));
+    lowers_ = std::move(mapped.lowers);
+    materialisations_ = std::move(mapped.leases);
+  }
+  if (options.mount_points.empty()) {
+    STRATA_ASSIGN(skeleton_, BasicSkeleton(*store_));
+  } else {
+    STRATA_TRY(OpenManifests());
+    STRATA_ASSIGN(skeleton_, SkeletonFor(*store_, *root_chain_, options.mount_points));
+  }
+  if (mapping_ && skeleton_->foreign_owners) {
+    STRATA_ASSIGN(DerivedLayer owned,
+                  Materialise(*store_, skeleton_->path, *mapping_, options.materialise));
+    skeleton_->path = std::move(owned.path);
+    if (owned.lease.held()) materialisations_.push_back(std::move(owned.lease));
+  }
+  lowers_.push_back(skeleton_->path);
+  return {};
 }
 
 Result<void> Stage::MakeUpper(const StageOptions& options) {
@@ -123,6 +142,7 @@ Result<void> Stage::EndWorkspace() {
 std::vector<int> Stage::Held() const {
   std::vector<int> held = leases_;
   held.push_back(skeleton_->lease.fd());
+  for (const FileLock& lease : materialisations_) held.push_back(lease.fd());
   if (scratch_.valid()) held.push_back(scratch_.fd());
   if (elsewhere_.valid()) held.push_back(elsewhere_.fd());
   if (workspace_.held()) held.push_back(workspace_.fd());
@@ -201,9 +221,7 @@ Result<void> Stage::MakeMountableAgain() {
 Result<PendingLayer> Stage::TakeForCapture(const std::string& directory) {
   if (!workspace_.held()) {
     STRATA_ASSIGN(PendingLayer pending, store_->NewLayer(false));
-    // Moving a directory takes write permission on it, and the command may have changed its mode.
-    if (::fchmodat(store_->fd(), directory.c_str(), 0755, 0) != 0)
-      return FailSys(errno, "chmod", directory);
+    STRATA_TRY(MakeMovable(directory));
     int rc = sys::RenameAt2(store_->fd(), directory.c_str(), pending.dir_fd(), "tree");
     if (rc == 0) return pending;
     if (rc != -EXDEV) return FailSys(-rc, "rename", directory);
@@ -211,8 +229,29 @@ Result<PendingLayer> Stage::TakeForCapture(const std::string& directory) {
   // A workspace keeps what it has; a scratch elsewhere is on another file system.
   STRATA_ASSIGN(PendingLayer pending, store_->NewLayer());
   std::string from = directory.front() == '/' ? directory : store_->path() + "/" + directory;
-  STRATA_TRY(CopyTree(from, fmt::format("{}/{}/tree", store_->path(), pending.dir().name())));
+  std::string to = fmt::format("{}/{}/tree", store_->path(), pending.dir().name());
+  auto copy = [&]() -> Result<void> {
+    STRATA_TRY(CopyTree(from, to));
+    if (mapping_ && ::chown(to.c_str(), 0, 0) != 0) return FailSys(errno, "chown", to);
+    return {};
+  };
+  STRATA_TRY(mapping_ ? RunInMapping(*mapping_, copy) : copy());
   return pending;
+}
+
+// Moving a directory takes write permission on it, and the command may have changed its mode and
+// owner.
+Result<void> Stage::MakeMovable(const std::string& directory) const {
+  struct stat st;
+  STRATA_TRY(sys::Check(sys::FstatAt(store_->fd(), directory.c_str(), &st), "stat", directory));
+  if (mapping_ && (st.st_uid != ::geteuid() || st.st_gid != ::getegid())) {
+    STRATA_TRY(RunInMapping(*mapping_, [&]() -> Result<void> {
+      if (::fchownat(store_->fd(), directory.c_str(), 0, 0, AT_SYMLINK_NOFOLLOW) == 0) return {};
+      return FailSys(errno, "chown", directory);
+    }));
+  }
+  if (::fchmodat(store_->fd(), directory.c_str(), 0755, 0) == 0) return {};
+  return FailSys(errno, "chmod", directory);
 }
 
 Result<void> Stage::KeepAsWorkspace(const std::string& name) {

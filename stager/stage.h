@@ -4,8 +4,8 @@
 // the mount points and, unless it is read-only, an upper and a work directory: a scratch one in the
 // store's stages/ that goes with the Stage, or a workspace that stays.
 //
-// From a root to paths: what RunSandbox mounts, comes from here. Nothing is mounted here, and no layer is
-// looked at: what preparing costs does not depend on how many there are.
+// From a root to paths: what RunSandbox mounts, comes from here. Nothing is mounted here, and no
+// layer is looked at: what preparing costs does not depend on how many there are.
 //
 // Not thread-safe. The Store must outlive the Stage.
 #pragma once
@@ -17,11 +17,13 @@
 #include <vector>
 
 #include "base/file_lock.h"
+#include "base/id_map.h"
 #include "base/result.h"
 #include "base/temp_dir.h"
 #include "cache/roots.h"
 #include "cache/store.h"
 #include "stager/lower_chain.h"
+#include "stager/materialise.h"
 #include "stager/scratch.h"
 #include "stager/skeleton.h"
 
@@ -41,12 +43,17 @@ struct StageOptions {
   std::vector<MountPoint> mount_points;  // besides /proc, /dev and /tmp
   // The items of the set: where one is an unmanaged directory, it tells where its manifest is.
   std::vector<SetItem> items;
+  // The ids of the sandbox. With more than one, lowers that have other owners than 0:0 are replaced
+  // by materialisations, which are made where they are missing; and what it writes has owners of
+  // its own.
+  std::optional<IdMapping> mapping;
+  MaterialiseOptions materialise;
 };
 
 class Stage {
  public:
-  // `leases`: descriptors of what keeps `root` from being removed: the lease of a cached root, or those
-  // of a draft. The caller's, and open for as long as the Stage lives.
+  // `leases`: descriptors of what keeps `root` from being removed: the lease of a cached root, or
+  // those of a draft. The caller's, and open for as long as the Stage lives.
   static Result<Stage> Prepare(const Store& store, const RootContent& root, std::vector<int> leases,
                                const StageOptions& options);
   Stage(Stage&&) noexcept = default;
@@ -67,15 +74,16 @@ class Stage {
   // the store.
   Result<std::string> MakeDirectory(const std::string& name);
 
-  // What the root shows without its upper, skeleton included. Opens the manifests at the first call.
+  // What the root shows without its upper, skeleton included. Opens the manifests at the first
+  // call.
   Result<const LowerChain*> Chain();
 
   // After a sandbox has ended: lets another one go on with the same upper.
   Result<void> MakeMountableAgain();
 
-  // After the sandbox has ended: a directory of this stage (upper(), or one of MakeDirectory) where a
-  // capture wants it. Moved there by rename; copied out of a workspace, which keeps it, and from another
-  // file system. Not with Upper::kTmpfs.
+  // After the sandbox has ended: a directory of this stage (upper(), or one of MakeDirectory) where
+  // a capture wants it. Moved there by rename; copied out of a workspace, which keeps it, and from
+  // another file system. Not with Upper::kTmpfs.
   Result<PendingLayer> TakeForCapture(const std::string& directory);
   // After the sandbox has ended: keeps upper and work as the workspace `name`. Needs Upper::kStore.
   Result<void> KeepAsWorkspace(const std::string& name);
@@ -84,7 +92,9 @@ class Stage {
 
  private:
   explicit Stage(const Store& store) : store_(&store) {}
+  Result<void> FindLowers(const RootContent& root, const StageOptions& options);
   Result<void> MakeUpper(const StageOptions& options);
+  Result<void> MakeMovable(const std::string& directory) const;
   Result<void> OpenWorkspace(const std::string& name);
   Result<Manifest> OpenManifestOf(const std::string& lower) const;
   Result<void> OpenManifests();
@@ -92,6 +102,8 @@ class Stage {
 
   const Store* store_;
   std::vector<int> leases_;  // not owned
+  std::vector<FileLock> materialisations_;
+  std::optional<IdMapping> mapping_;  // of several ids
   std::optional<Skeleton> skeleton_;
   std::vector<std::string> lowers_;
   std::string upper_;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/id_map.h"
 #include "base/result.h"
 #include "cache/import.h"
 #include "cache/manifest.h"
@@ -45,6 +46,9 @@ struct MakeTreeOptions {
   PlaceFile place = PlaceFile::kLink;
   unsigned jobs = 0;             // 0: as many as there are processors
   Progress* progress = nullptr;  // entries are counted
+  // Gives entries their owners, too; the caller is uid 0 of a namespace with this mapping. An id that it
+  // lacks becomes 0. What belongs to others than 0:0 is never linked. Not owned.
+  const IdMapping* owners = nullptr;
 };
 
 // Fills the empty directory `tree_fd`. Files keep content, mode on disk, mtime and user xattrs, and
