@@ -52,6 +52,9 @@ class ByteReader {
   }
   std::string_view Text() { return Bytes(U32()); }
 
+  // All that is left.
+  std::string_view Rest() { return Bytes(rest_.size()); }
+
   void SetBad() { ok_ = false; }
   bool ok() const { return ok_; }
   bool AtEnd() const { return ok_ && rest_.empty(); }

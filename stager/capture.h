@@ -7,7 +7,8 @@
 // whose `tree` has just been renamed into place (and so is on the store's file system), normalise
 // it in place, and publish it. On failure the pending tree is removed with its content.
 //
-// In both, setuid and setgid bits and security.capability go into the manifest and from the disk;
+// In both the tree belongs to the caller afterwards. With a mapping of several ids they work in that
+// namespace. In both, setuid and setgid bits and security.capability go into the manifest and from the disk;
 // the root's own attributes, ACLs and devices are left out. A path over 4095 bytes, or more levels
 // than the process may have descriptors, is an error.
 #pragma once
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "base/id_map.h"
 #include "base/result.h"
 #include "cache/import.h"
 #include "cache/store.h"
@@ -28,6 +30,9 @@ struct CaptureOptions {
   std::optional<int64_t> mtime;  // every mtime of a new or changed entry becomes this second
   uint32_t uid = 0;              // owner of entries that are new (ids as seen in the sandbox)
   uint32_t gid = 0;
+  // The ids of the sandbox. With more than one, each entry has the owner that it has on disk, as seen in the
+  // sandbox, and the two above mean nothing. Not owned.
+  const IdMapping* mapping = nullptr;
   std::vector<std::string> leave_out;  // clean paths ("work/out"): mount points, never captured
   // Publish it as derived/<derived> instead of as a layer, and only if there is anything in it.
   std::string derived;
@@ -50,7 +55,8 @@ struct CaptureResult {
 // something in `lower`; unchanged copy-ups dropped, unless hard-linked to an entry that is kept, or
 // to one that `lower` has as another inode; sockets and devices left out. Owners and, where the
 // content is unchanged, setuid bits and capabilities are inherited from `lower` for entries that
-// exist there with the same type.
+// exist there with the same type. With a mapping of several ids an owner is inherited where the mapping
+// lacks the one in `lower` and the file is the caller's.
 Result<CaptureResult> CaptureUpper(const Store& store, PendingLayer pending,
                                    const LowerChain& lower, const CaptureOptions& options);
 

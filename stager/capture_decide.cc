@@ -37,8 +37,7 @@ void CaptureSession::SettleLinked(std::vector<Node> names) {
       return SameContent(data, *entries_[name.second].lower);
     });
     if (source == by_path.end()) source = by_path.begin();
-    data.uid = options_.uid;
-    data.gid = options_.gid;
+    SetNewOwner(data);
     if (source != by_path.end()) Inherit(data, *entries_[source->second].lower, false);
     bool changed = !LinkedBelow(names) || std::any_of(names.begin(), names.end(), [&](Node name) {
       return entries_[name].covered || !Matches(data, *entries_[name].lower);

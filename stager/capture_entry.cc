@@ -94,6 +94,7 @@ Result<void> CaptureSession::CaptureFile(const FileJob& job) {
     }
     STRATA_TRY(StripAttributes(fd.get(), job.node, found));
   }
+  STRATA_TRY(TakeFromOwner(fd.get(), job.node));
   if (restore_mode && ::fchmod(fd.get(), data.mode & 01777) != 0) {
     return FailSys(errno, "chmod", Describe(job.node));
   }
@@ -195,6 +196,26 @@ Result<void> CaptureSession::StripAttributes(int fd, Node node, const Attributes
   return {};
 }
 
+// After its attributes are read: a change of owner drops capabilities. The node still has the owner
+// that is on disk.
+Result<void> CaptureSession::TakeFromOwner(int fd, Node node) {
+  const Data& data = builder_.At(node);
+  if (mapping_ == nullptr || (data.uid == 0 && data.gid == 0)) return {};
+  if (::fchown(fd, 0, 0) == 0) return {};
+  return FailSys(errno, "fchown", Describe(node));
+}
+
+void CaptureSession::SetNewOwner(Data& data) const {
+  if (mapping_ != nullptr) return;
+  data.uid = options_.uid;
+  data.gid = options_.gid;
+}
+
+void CaptureSession::InheritOwner(Data& data, const ManifestEntry& below) const {
+  if (mapping_ == nullptr || (data.uid == 0 && !mapping_->HasUid(below.uid))) data.uid = below.uid;
+  if (mapping_ == nullptr || (data.gid == 0 && !mapping_->HasGid(below.gid))) data.gid = below.gid;
+}
+
 bool CaptureSession::SameContent(const Data& data, const Place& place) const {
   const ManifestEntry& below = lower_.entry(place);
   switch (data.type) {
@@ -213,10 +234,11 @@ bool CaptureSession::SameContent(const Data& data, const Place& place) const {
 // gets them back from the chain, the latter two only as long as it is the same program.
 void CaptureSession::Inherit(Data& data, const Place& place, bool covered) const {
   const ManifestEntry& below = lower_.entry(place);
-  data.uid = below.uid;
-  data.gid = below.gid;
+  InheritOwner(data, below);
   if (data.type == EntryType::kSymlink || !SameContent(data, place)) return;
   if (data.type == EntryType::kDirectory && covered) return;
+  const bool same_owner = data.uid == below.uid && data.gid == below.gid;
+  if (data.type != EntryType::kDirectory && !same_owner) return;  // chown takes both away
   data.mode |= below.mode & 06000;
   auto is_capability = [](const Xattr& xattr) { return xattr.name == kCapability; };
   if (std::any_of(data.xattrs.begin(), data.xattrs.end(), is_capability)) return;
@@ -236,8 +258,7 @@ bool CaptureSession::Matches(const Data& data, const Place& place) const {
 void CaptureSession::Settle(Node node) {
   Data& data = builder_.At(node);
   Entry& entry = entries_[node];
-  data.uid = options_.uid;
-  data.gid = options_.gid;
+  SetNewOwner(data);
   entry.changed = true;
   if (entry.lower) {
     Inherit(data, *entry.lower, entry.covered);

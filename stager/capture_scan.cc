@@ -97,6 +97,7 @@ Result<void> CaptureSession::ScanDirectory(Level& level, const struct stat& st) 
     }
   }
   STRATA_TRY(StripAttributes(fd, node, found));
+  STRATA_TRY(TakeFromOwner(fd, node));
   if (node != ManifestBuilder::kRoot) Settle(node);
 
   STRATA_ASSIGN(std::vector<std::string> names, ListDirectory(fd, Describe(node)));
@@ -188,6 +189,10 @@ Result<void> CaptureSession::ScanLeaf(Level& level, const std::string& name,
              ::fchmodat(dir_fd, name.c_str(), st.st_mode & 01777, 0) != 0) {
     return FailSys(errno, "chmod", Describe(node));
   }
+  if (mapping_ != nullptr && (data.uid != 0 || data.gid != 0) &&
+      ::fchownat(dir_fd, name.c_str(), 0, 0, AT_SYMLINK_NOFOLLOW) != 0) {
+    return FailSys(errno, "chown", Describe(node));
+  }
   if (entries_[node].linked) return {};
   Settle(node);
   if (entries_[node].changed && options_.mtime) {
@@ -213,6 +218,10 @@ ManifestBuilder::Node CaptureSession::Add(const Level& level, const std::string&
   data.type = type;
   if (type == EntryType::kWhiteout) return node;
   data.mode = type == EntryType::kSymlink ? 0777 : st.st_mode & 07777;
+  if (mapping_ != nullptr) {
+    data.uid = st.st_uid;
+    data.gid = st.st_gid;
+  }
   data.mtime_sec = st.st_mtim.tv_sec;
   data.mtime_nsec = static_cast<uint32_t>(st.st_mtim.tv_nsec);
   if (level.below) {

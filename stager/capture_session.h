@@ -38,7 +38,9 @@ enum class CaptureSource { kUpper, kDirectory };
 class CaptureSession {
  public:
   CaptureSession(CaptureSource source, const LowerChain& lower, const CaptureOptions& options)
-      : source_(source), lower_(lower), options_(options), entries_(1) {}
+      : source_(source), lower_(lower), options_(options), entries_(1) {
+    if (options.mapping != nullptr && !options.mapping->IsSingle()) mapping_ = options.mapping;
+  }
 
   // `name` in `parent_fd` is the tree.
   Result<void> Scan(int parent_fd, const char* name);
@@ -105,6 +107,9 @@ class CaptureSession {
   Result<Attributes> TakeAttributes(int fd, Node node);
   Result<void> StripAttributes(int fd, Node node, const Attributes& attributes);
   bool SameContent(const Data& data, const Place& place) const;
+  Result<void> TakeFromOwner(int fd, Node node);
+  void SetNewOwner(Data& data) const;
+  void InheritOwner(Data& data, const ManifestEntry& below) const;
   void Inherit(Data& data, const Place& place, bool covered) const;
   bool Matches(const Data& data, const Place& place) const;
   void Settle(Node node);  // owner, inherited bits, `changed` and the wanted mtime of one entry
@@ -124,6 +129,7 @@ class CaptureSession {
   const CaptureSource source_;
   const LowerChain& lower_;
   const CaptureOptions& options_;
+  const IdMapping* mapping_ = nullptr;  // of several ids: those on disk are what counts
   ManifestBuilder builder_;
   std::vector<Entry> entries_;  // by node
   std::shared_ptr<UniqueFd> root_;
