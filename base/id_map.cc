@@ -20,8 +20,6 @@
 namespace strata {
 namespace {
 
-constexpr const char* kInstall = "install newuidmap and newgidmap (Debian: apt-get install uidmap)";
-
 bool Has(const std::vector<IdRange>& ranges, uint32_t id) {
   return std::any_of(ranges.begin(), ranges.end(), [id](const IdRange& range) {
     return id >= range.inside && id - range.inside < range.count;
@@ -48,9 +46,8 @@ std::string FindProgram(const char* name) {
 
 Result<std::string> FindHelper(const char* name) {
   std::string program = FindProgram(name);
-  if (!program.empty()) return program;
-  return Unexpected(
-      Error(Errc::kUnsupported, fmt::format("{}: not found in PATH", name)).Hint(kInstall));
+  if (program.empty()) return Fail(Errc::kUnsupported, "{}: not found in PATH", name);
+  return program;
 }
 
 struct IdKind {
@@ -79,13 +76,17 @@ Result<std::vector<IdRange>> UserRanges(const IdKind& kind, const std::string& n
   std::vector<IdRange> ranges = ParseSubordinateRanges(ReadIfThere(kind.ranges), name, ::getuid());
   std::vector<IdRange> map = JoinSubordinateRanges(own, ranges, CurrentMap(kind));
   if (map.size() > 1) return map;
-  const std::string who = name.empty() ? std::to_string(::getuid()) : name;
-  return Unexpected(
-      Error(Errc::kNotFound, fmt::format("{} has no range for {}", kind.ranges, who))
-          .Hint(fmt::format(
-              "an administrator can add a line such as {}:100000:65536, of ids that nobody else "
-              "has, to /etc/subuid and to /etc/subgid",
-              who)));
+  return Fail(Errc::kNotFound, "{} has no range for {}", kind.ranges,
+              name.empty() ? std::to_string(::getuid()) : name);
+}
+
+// By newuidmap, and from what /etc/subuid and /etc/subgid say.
+Result<IdMapping> UserIds(const std::string& name) {
+  IdMapping mapping;
+  STRATA_ASSIGN(mapping.uids, UserRanges(kUids, name, ::geteuid()));
+  STRATA_ASSIGN(mapping.gids, UserRanges(kGids, name, ::getegid()));
+  for (const IdKind& kind : {kUids, kGids}) STRATA_TRY(FindHelper(kind.helper));
+  return mapping;
 }
 
 // Whether the kernel let us. EPERM means that newuidmap must do it.
@@ -216,8 +217,8 @@ IdMapping SingleId(uint32_t uid, uint32_t gid) {
 }
 
 Result<IdMapping> SubordinateIds() {
-  IdMapping mapping;
   if (::geteuid() == 0) {
+    IdMapping mapping;
     STRATA_ASSIGN(mapping.uids, RootRanges(kUids));
     STRATA_ASSIGN(mapping.gids, RootRanges(kGids));
     return mapping;
@@ -226,16 +227,20 @@ Result<IdMapping> SubordinateIds() {
   // Of a user who is known elsewhere (LDAP). It may be a lie: newuidmap looks for itself.
   const char* login = std::getenv("LOGNAME");
   if (name.empty() && login != nullptr) name = login;
-  STRATA_ASSIGN(mapping.uids, UserRanges(kUids, name, ::geteuid()));
-  STRATA_ASSIGN(mapping.gids, UserRanges(kGids, name, ::getegid()));
-  for (const IdKind& kind : {kUids, kGids}) STRATA_TRY(FindHelper(kind.helper));
+  Result<IdMapping> found = UserIds(name);
+  if (!found) {
+    return Unexpected(std::move(found).error().Hint(
+        fmt::format("it takes newuidmap and newgidmap (apt install uidmap), and a line such as "
+                    "{}:100000:65536, of ids that nobody else has, in /etc/subuid and /etc/subgid",
+                    name.empty() ? std::to_string(::getuid()) : name)));
+  }
   if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) {
     return Unexpected(
         Error(Errc::kUnsupported, "newuidmap cannot get its privileges: no_new_privs is set")
             .Hint("what started strata forbids setuid programs: a container, a sandbox, or "
                   "NoNewPrivileges= of a service"));
   }
-  return mapping;
+  return found;
 }
 
 Result<void> WriteIdMaps(pid_t pid, const IdMapping& mapping) {

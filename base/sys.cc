@@ -304,6 +304,10 @@ int SetSid() noexcept {
   return KernelInt([] { return ::setsid(); });
 }
 
+int SetNoGroups() noexcept {
+  return KernelInt([] { return ::syscall(SYS_setgroups, 0, nullptr); });
+}
+
 int SetResGid(gid_t gid) noexcept {
   return KernelInt([&] { return ::syscall(SYS_setresgid, gid, gid, gid); });
 }

@@ -109,6 +109,7 @@ int Prctl(int option, unsigned long arg2 = 0, unsigned long arg3 = 0, unsigned l
           unsigned long arg5 = 0) noexcept;
 int Seccomp(unsigned operation, unsigned flags, const void* args) noexcept;
 int SetSid() noexcept;
+int SetNoGroups() noexcept;         // takes the supplementary groups off
 int SetResGid(gid_t gid) noexcept;  // this thread only: the raw call, unlike glibc's
 int SetResUid(uid_t uid) noexcept;
 // Of the calling thread; `mask` has `size` bytes. Get returns how many of them the kernel filled in.

@@ -2,6 +2,7 @@
 //
 // pid 1 of a sandbox, from clone to the end: set everything up, let the command go, reap, forward
 // signals, report. No heap, no exceptions; failures go through the status pipe.
+#include <linux/capability.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -56,7 +57,7 @@ int DieWithParent(const ChildPlan& plan, ChildFailure* failure) noexcept {
     return rc;
   }
   pollfd lifeline{plan.lifeline_fd, POLLIN, 0};
-  if (::poll(&lifeline, 1, 0) > 0) sys::ExitNow(0);
+  if (::poll(&lifeline, 1, 0) > 0 && (lifeline.revents & POLLHUP) != 0) sys::ExitNow(0);
   return 0;
 }
 
@@ -67,6 +68,14 @@ int HideAndDieWithParent(const ChildPlan& plan, ChildFailure* failure) noexcept 
     return rc;
   }
   return DieWithParent(plan, failure);
+}
+
+// A range is mapped by the parent, because newuidmap must be started outside. The command's process
+// makes the network meanwhile, and may become another user afterwards.
+void AwaitIds(const ChildPlan& plan, int command_fd) noexcept {
+  char byte;
+  if (sys::Read(plan.lifeline_fd, &byte, 1) != 1) sys::ExitNow(0);  // the parent knows why, or is dead
+  sys::Write(command_fd, &byte, 1);
 }
 
 int MapIds(const ChildPlan& plan, ChildFailure* failure) noexcept {
@@ -191,23 +200,19 @@ int StartCommand(const ChildPlan& plan, CommandProcess* command, ChildFailure* f
 
 }  // namespace
 
-// What neither pid 1 nor the command can ever have again.
-int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept {
+int LimitPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept {
   int rc = DropBoundingSet(plan.capabilities, failure);
   if (rc < 0) return rc;
   rc = sys::Prctl(PR_SET_NO_NEW_PRIVS, 1);
-  if (rc < 0) {
-    failure->Set(-rc, "prctl", "PR_SET_NO_NEW_PRIVS");
-    return rc;
-  }
-  rc = sys::CapSet(plan.capabilities, plan.capabilities, 0);
-  if (rc < 0) {
-    failure->Set(-rc, "capset", "");
-    return rc;
-  }
-  return 0;
+  if (rc < 0) failure->Set(-rc, "prctl", "PR_SET_NO_NEW_PRIVS");
+  return rc;
 }
 
+int KeepCapabilities(uint64_t capabilities, ChildFailure* failure) noexcept {
+  int rc = sys::CapSet(capabilities, capabilities, 0);
+  if (rc < 0) failure->Set(-rc, "capset", "");
+  return rc;
+}
 
 void RunPid1(const ChildPlan& plan) noexcept {
   static ChildRecord record;  // static: it is large
@@ -227,8 +232,15 @@ void RunPid1(const ChildPlan& plan) noexcept {
   int rc = DieWithParent(plan, failure);
   require(rc < 0 ? rc : EnterLimits(plan, failure));  // kClone
   ::umask(022);
-  require(MapIds(plan, failure));
-  require(StartCommand(plan, &command, failure));
+  if (plan.has_range) {
+    rc = StartCommand(plan, &command, failure);
+    if (rc == 0) AwaitIds(plan, command.go_fd);
+    require(0);
+    require(rc);
+  } else {
+    require(MapIds(plan, failure));
+    require(StartCommand(plan, &command, failure));
+  }
   sys::SetSid();  // what is typed at the terminal is none of pid 1's business
   int root_fd = require(MountRoot(plan, failure));
   require(MountProc(plan, root_fd, failure));
@@ -240,7 +252,10 @@ void RunPid1(const ChildPlan& plan) noexcept {
   if (sys::Read(command.ready_fd, &byte, 1) != 1) sys::ExitNow(0);  // it has told the parent why
   require(JoinNetwork(plan, command.pid_fd, failure));
   require(EnterRoot(plan, root_fd, failure));
-  rc = DropPrivileges(plan, failure);
+  // With a range, the command may be of another user, and signals are to reach it all the same.
+  const uint64_t signals = plan.has_range ? uint64_t{1} << CAP_KILL : 0;
+  rc = LimitPrivileges(plan, failure);
+  if (rc == 0) rc = KeepCapabilities(plan.capabilities | signals, failure);
   // A change of credentials may clear the death signal and make us dumpable; so these come last.
   require(rc < 0 ? rc : HideAndDieWithParent(plan, failure));
   g_command.store(command.pid, std::memory_order_relaxed);

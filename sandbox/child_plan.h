@@ -55,12 +55,17 @@ struct ChildPlan {
   int stdio[3];
   bool closed_stdio[3];  // /dev/null until the command is executed
   ChildTerminal terminal;
-  char uid_map[64];
+  char uid_map[64];  // written by pid 1; empty with a range of ids, which the parent maps
   char gid_map[64];
+  bool has_range;
+  uid_t uid;  // with a range: what the command becomes
+  gid_t gid;
+  bool has_groups;  // gids are a range too
   bool host_is_root;  // the sandbox's uid 0 is the host's: protect /proc
   bool private_network;
   bool nested_userns;
   bool own_session;
+  char pts_options[64];
   char shm_options[64];
   char tmp_options[64];
   sock_fprog filter;  // len 0: none
@@ -79,7 +84,8 @@ struct ChildPlan {
   const int* kept;  // descriptors that pid 1 keeps, ascending; the status pipe is among them
   size_t kept_count;
   int status_fd;    // write end
-  int lifeline_fd;  // read end of a pipe whose write end the parent holds
+  // Read end of a pipe whose write end the parent holds. One byte in it says that it has mapped the ids.
+  int lifeline_fd;
 };
 
 struct ChildRecord {
@@ -103,13 +109,16 @@ static_assert(sizeof(ChildRecord) <= 4096, "must fit PIPE_BUF, to be written at 
 [[noreturn]] void RunPid1(const ChildPlan& plan) noexcept;
 
 // The process that becomes the command; pid 1 forks it. `ready_fd`: gets a byte when the network
-// namespace is there. `go_fd`: gives one when the root is there.
+// namespace is there. `go_fd`: gives one when the root is there; with a range of ids, one more before
+// that, when they are mapped.
 [[noreturn]] void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept;
 
 // Closes everything above 2 but `kept`, ascending.
 void CloseAllBut(const int* kept, size_t count) noexcept;
 
-int DropPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept;
+// No program that is executed can have more than `plan.capabilities` again.
+int LimitPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept;
+int KeepCapabilities(uint64_t capabilities, ChildFailure* failure) noexcept;
 void SendRecord(const ChildPlan& plan, const ChildRecord& record) noexcept;
 
 // The mounts of the root, called by pid 1 in order. 0 or -errno with `failure` set.

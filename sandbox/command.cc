@@ -9,10 +9,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <iterator>
 
 #include "sandbox/child_plan.h"
 #include "sandbox/loopback.h"
+#include "sandbox/mount_ops.h"
 
 namespace strata {
 namespace {
@@ -104,6 +106,35 @@ int EnterDirectory(const ChildPlan& plan, ChildFailure* failure) noexcept {
   return -failure->sys_errno;
 }
 
+// Becomes the user and group that it is to be in a range of ids, and takes the other groups off: those of
+// the caller's. The kernel takes all capabilities from whoever stops being uid 0.
+int BecomeUser(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  int rc = plan.has_groups ? sys::SetNoGroups() : 0;
+  if (rc < 0) return FailStep(failure, rc, "setgroups", "");
+  char number[16];
+  rc = sys::SetResGid(plan.gid);
+  std::snprintf(number, sizeof number, "%u", plan.gid);
+  if (rc < 0) return FailStep(failure, rc, "setresgid", number);
+  rc = sys::SetResUid(plan.uid);
+  std::snprintf(number, sizeof number, "%u", plan.uid);
+  if (rc < 0) return FailStep(failure, rc, "setresuid", number);
+  return 0;
+}
+
+int DropPrivileges(const ChildPlan& plan, int go_fd, ChildFailure* failure) noexcept {
+  int rc = LimitPrivileges(plan, failure);
+  if (rc < 0) return rc;
+  uint64_t keep = plan.capabilities;
+  if (plan.has_range) {
+    char byte;
+    if (sys::Read(go_fd, &byte, 1) != 1) sys::ExitNow(125);  // no ids: the parent knows why
+    rc = BecomeUser(plan, failure);
+    if (rc < 0) return rc;
+    if (plan.uid != 0) keep = 0;
+  }
+  return KeepCapabilities(keep, failure);
+}
+
 void FailExec(ChildRecord* record, int32_t kind, int error, const char* path) noexcept {
   record->kind = kind;
   record->failure.Set(error, "execve", path);
@@ -170,7 +201,7 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   // All this needs no root yet, so it overlaps with what pid 1 does.
   require(ReplaceStandardStreams(plan, &record.failure));
   require(SetLimits(plan, &record.failure));
-  require(DropPrivileges(plan, &record.failure));
+  require(DropPrivileges(plan, go_fd, &record.failure));
   ResetSignals();
   CloseInherited(plan, go_fd);
   if (!plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));

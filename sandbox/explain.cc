@@ -76,6 +76,12 @@ Error ExplainClone(int sys_errno) {
   return hint.empty() ? error : Error(std::move(error).Hint(hint));
 }
 
+Error ExplainIds(Error error) {
+  std::string hint = error.hint().empty() ? UserNamespaceHint() : std::string();
+  error = std::move(error).Wrap("set up sandbox: map ids");
+  return hint.empty() ? error : std::move(error).Hint(std::move(hint));
+}
+
 Error ExplainSetup(const ChildRecord& record, const SandboxSpec& spec) {
   Error error = record.failure.ToError().Wrap("set up sandbox");
   const int sys_errno = record.failure.sys_errno;

@@ -17,6 +17,8 @@ std::string UserNamespaceHint();
 
 // clone with all the namespaces failed.
 Error ExplainClone(int sys_errno);
+// The parent could not give the child its ids.
+Error ExplainIds(Error error);
 // A step of the set-up failed in the child.
 Error ExplainSetup(const ChildRecord& record, const SandboxSpec& spec);
 // The command could not be executed: fills in outcome, reason and hint.

@@ -78,7 +78,8 @@ class CommandOutput {
   std::deque<std::string> last_;
 };
 
-Error Failure(const std::string& command, const SandboxResult& result, const std::string& output) {
+Error Failure(const std::string& command, const SandboxResult& result, const IdChoice& ids,
+              const std::string& output) {
   using Outcome = SandboxResult::Outcome;
   if (result.outcome == Outcome::kNotFound || result.outcome == Outcome::kNotExecutable) {
     Error error(Errc::kNotFound, fmt::format("{}: {}", command, result.reason));
@@ -89,12 +90,18 @@ Error Failure(const std::string& command, const SandboxResult& result, const std
               result.status.signaled
                   ? fmt::format("{}: was killed by signal {}", command, result.status.value)
                   : fmt::format("{}: exited with status {}", command, result.status.value));
-  if (output.empty()) return error;
-  return std::move(error).Hint("it said: " + output);
+  std::string hint = output.empty() ? std::string() : "it said: " + output;
+  if (ids.missing) {
+    if (!hint.empty()) hint += '\n';
+    hint += fmt::format("all files of these layers, and the command, had one owner: {}: {}",
+                        ids.missing->message(), ids.missing->hint());
+  }
+  return hint.empty() ? error : std::move(error).Hint(std::move(hint));
 }
 
 SandboxSpec SpecFor(const Store& store, const Stage& stage, const StageOptions& stage_options,
-                    const std::string& command, const ComposeRootOptions& options) {
+                    const IdChoice& ids, const std::string& command,
+                    const ComposeRootOptions& options) {
   SandboxSpec spec;
   spec.root.directory = store.path();
   spec.root.attach_at = "mnt";
@@ -104,6 +111,7 @@ SandboxSpec SpecFor(const Store& store, const Stage& stage, const StageOptions& 
   spec.root.uniform_inodes = stage_options.upper == StageOptions::Upper::kDirectory;
   spec.argv = {"/bin/sh", "-c", command};
   spec.env = DefaultEnvironment(0, "dumb");
+  spec.ids = ids.range;
   spec.network = Network::kNone;
   spec.seccomp = BuildFilter(ChownPolicy::kFail, NestedUserns::kDenied);
   spec.capabilities = DefaultCapabilities();
@@ -113,12 +121,12 @@ SandboxSpec SpecFor(const Store& store, const Stage& stage, const StageOptions& 
 }
 
 Result<void> RunCommands(const Store& store, Stage& stage, const StageOptions& stage_options,
-                         const std::vector<std::string>& commands,
+                         const IdChoice& ids, const std::vector<std::string>& commands,
                          const ComposeRootOptions& options) {
   for (const std::string& command : commands) {
     STRATA_TRY(stage.MakeMountableAgain());
     if (options.before_command) options.before_command(command);
-    SandboxSpec spec = SpecFor(store, stage, stage_options, command, options);
+    SandboxSpec spec = SpecFor(store, stage, stage_options, ids, command, options);
     CommandOutput output(options.output);
     STRATA_TRY(output.Start());
     spec.stdio = output.stdio();
@@ -126,7 +134,7 @@ Result<void> RunCommands(const Store& store, Stage& stage, const StageOptions& s
     output.Finish();
     if (!result) return Unexpected(std::move(result).error().Wrap(command));
     if (result->ShellCode() != 0) {
-      return Unexpected(Failure(command, *result, output.LastLines()));
+      return Unexpected(Failure(command, *result, ids, output.LastLines()));
     }
   }
   return {};
@@ -138,7 +146,9 @@ Result<bool> RunIn(const Store& store, const RootDraft& draft, const StageOption
   std::vector<int> leases;
   for (const FileLock& lease : draft.leases) leases.push_back(lease.fd());
   STRATA_ASSIGN(Stage stage, Stage::Prepare(store, draft.content, leases, stage_options));
-  STRATA_TRY(RunCommands(store, stage, stage_options, draft.commands, options));
+  STRATA_ASSIGN(IdChoice ids,
+                ChooseIds({.userns = options.userns}, draft.content.foreign_owners()));
+  STRATA_TRY(RunCommands(store, stage, stage_options, ids, draft.commands, options));
   STRATA_ASSIGN(const LowerChain* chain, stage.Chain());
   STRATA_ASSIGN(PendingLayer pending, stage.TakeForCapture(stage.upper()));
   CaptureOptions capture;

@@ -107,8 +107,17 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
   plan.hostname = spec.hostname.c_str();
   std::copy(spec.stdio.begin(), spec.stdio.end(), plan.stdio);
   plan.terminal.socket_fd = -1;
-  std::snprintf(plan.uid_map, sizeof plan.uid_map, "%u %u 1\n", spec.uid, ::geteuid());
-  std::snprintf(plan.gid_map, sizeof plan.gid_map, "%u %u 1\n", spec.gid, ::getegid());
+  plan.has_range = spec.ids && !spec.ids->IsSingle();
+  plan.uid = spec.uid;
+  plan.gid = spec.gid;
+  plan.has_groups = plan.has_range && (spec.ids->gids.size() > 1 || spec.ids->gids[0].count > 1);
+  if (!plan.has_range) {
+    std::snprintf(plan.uid_map, sizeof plan.uid_map, "%u %u 1\n", spec.uid, ::geteuid());
+    std::snprintf(plan.gid_map, sizeof plan.gid_map, "%u %u 1\n", spec.gid, ::getegid());
+  }
+  // The group tty, where there is one.
+  std::snprintf(plan.pts_options, sizeof plan.pts_options, "newinstance,ptmxmode=0666,mode=0620%s",
+                plan.has_range && spec.ids->HasGid(5) ? ",gid=5" : "");
   plan.host_is_root = ::geteuid() == 0;
   plan.private_network = spec.network == Network::kNone;
   plan.nested_userns = spec.nested_userns;

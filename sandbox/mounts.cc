@@ -103,7 +103,7 @@ int MountDev(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept
     const char* options;
   };
   const Directory directories[] = {
-      {"pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"},
+      {"pts", "devpts", MS_NOSUID | MS_NOEXEC, plan.pts_options},
       {"shm", "tmpfs", kNoSetuidNoDevices, plan.shm_options},
   };
   for (const Directory& directory : directories) {

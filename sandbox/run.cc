@@ -192,8 +192,14 @@ Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entere
   if (pid < 0) return Unexpected(ExplainClone(static_cast<int>(-pid)));
   Process pid1(static_cast<pid_t>(pid), UniqueFd(pid_fd));
   status.write.reset();
-  lifeline.read.reset();
   terminal.child.reset();
+  if (storage.plan.has_range) {
+    // On failure pid 1, which waits for its ids, is killed by its owner.
+    Result<void> mapped = WriteIdMaps(pid1.pid(), *spec.ids);
+    if (!mapped) return Unexpected(ExplainIds(std::move(mapped).error()));
+    STRATA_TRY(WriteAll(lifeline.write.get(), std::string_view("", 1), "pipe"));
+  }
+  lifeline.read.reset();  // not before: nobody to read a byte means SIGPIPE
 
   if (spec.meanwhile) {
     spec.meanwhile([&] {  // somebody at a terminal waits for what is shown there

@@ -33,6 +33,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/id_map.h"
 #include "base/process.h"
 #include "base/result.h"
 #include "sandbox/limits.h"
@@ -77,8 +78,11 @@ struct SandboxSpec {
   std::vector<std::string> env;      // K=V, all of it
   std::string directory = "/";       // to start in; must exist in the sandbox
   std::string hostname = "strata";
-  uid_t uid = 0;                     // what the caller's ids are in the sandbox
+  uid_t uid = 0;                     // what the command is in the sandbox
   gid_t gid = 0;
+  // The ids that there are. None: the caller's own, as `uid` and `gid`. With a range, pid 1 is uid 0,
+  // and the command becomes `uid` and `gid`, which the range must have, without other groups.
+  std::optional<IdMapping> ids;
   Network network = Network::kNone;
   bool nested_userns = false;
   std::optional<SeccompFilter> seccomp;  // none: no filter

@@ -1,5 +1,6 @@
 """strata doctor: on a machine that can, and with things taken away."""
 
+import os
 import subprocess
 
 REQUIRED = {"user namespaces", "all namespaces", "new /proc", "store"}
@@ -68,7 +69,8 @@ def test_says_why_the_store_does_not_work(strata, store):
 
 def test_finds_what_is_not_in_path(strata):
     report = checks(strata("doctor", "--json", env={"PATH": "/nonexistent"}).json())
-    assert report["subordinate ids"]["detail"] == "newuidmap and newgidmap are not installed"
-    assert "apt install uidmap" in report["subordinate ids"]["fix"]
+    if os.geteuid() != 0:  # root writes its maps itself
+        assert report["subordinate ids"]["detail"] == "newuidmap: not found in PATH"
+        assert "apt install uidmap" in report["subordinate ids"]["fix"]
     assert report["fuse-overlayfs"]["detail"] == "not installed"
     assert report["fuse-overlayfs"]["fix"] == "apt install fuse-overlayfs"

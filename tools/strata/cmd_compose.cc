@@ -11,22 +11,25 @@
 namespace strata {
 namespace {
 
-enum ComposeOption { kComposeName, kComposeLayersFrom, kComposeIntegrate, kComposeOnConflict };
+enum ComposeOption { kComposeName, kComposeLayersFrom, kComposeIntegrate, kComposeOnConflict, kComposeUserns };
 constexpr OptionSpec kComposeOptions[] = {
     Value(kComposeName, "name", 'n', "REF", "name the root; a REF that exists is moved to it"),
     LayersFromOption(kComposeLayersFrom),
     IntegrateOption(kComposeIntegrate),
     OnConflictOption(kComposeOnConflict),
+    UsernsOption(kComposeUserns),
     kQuietOption,
     kJsonOption,
 };
 
-Result<void> ApplyOption(const ParsedOption& option, DependencySet* set) {
+Result<void> ApplyOption(const ParsedOption& option, DependencySet* set, Userns* userns) {
   if (option.spec->id == kComposeIntegrate) {
     STRATA_ASSIGN(std::string command, ParseIntegration(option));
     set->integration.push_back(std::move(command));
   } else if (option.spec->id == kComposeOnConflict) {
     STRATA_ASSIGN(set->on_conflict, ParseConflictPolicy(option));
+  } else if (option.spec->id == kComposeUserns) {
+    STRATA_ASSIGN(*userns, ParseUserns(option));
   }
   return {};
 }
@@ -51,8 +54,9 @@ Result<int> RunCompose(Context& context, const ParsedArgs& args) {
   LayerArgs layers{{args.operands.begin(), args.operands.end()}, {}};
   if (const char* file = args.Get(kComposeLayersFrom)) layers.layers_from = file;
   STRATA_ASSIGN(DependencySet set, ReadLayerArgs(*store, layers));
+  Userns userns = Userns::kAuto;
   for (const ParsedOption& option : args.options) {
-    STRATA_TRY_WITH(ApplyOption(option, &set), fmt::format("--{}", option.spec->name));
+    STRATA_TRY_WITH(ApplyOption(option, &set, &userns), fmt::format("--{}", option.spec->name));
   }
   const char* name = args.Get(kComposeName);
   if (name != nullptr) STRATA_TRY_WITH(Store::CheckRefName(name), "--name");
@@ -60,7 +64,7 @@ Result<int> RunCompose(Context& context, const ParsedArgs& args) {
     return Unexpected(Error(Errc::kInvalid, "this root cannot be cached, so there is nothing to keep")
                           .Hint("a plain directory needs a key: dir:PATH@KEY"));
   }
-  STRATA_ASSIGN(Composition composition, Compose(context, set));
+  STRATA_ASSIGN(Composition composition, Compose(context, set, userns));
   if (name != nullptr) STRATA_TRY(store->SetRef(name, composition.root.key));
   if (!composition.root.hit) CollectAfterPublishing(context, *store);
   if (context.json) {

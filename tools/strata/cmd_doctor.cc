@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "base/temp_dir.h"
 #include "sandbox/explain.h"
+#include "sandbox/id_choice.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/probes.h"
@@ -105,31 +106,6 @@ StoreChecks CheckStore(Context& context) {
 
 // --- What more than one id needs
 
-std::string UserName(uid_t uid) {
-  auto passwd = ReadFile(AT_FDCWD, "/etc/passwd");
-  if (!passwd) return {};
-  std::string_view text(*passwd);
-  std::string wanted = fmt::format("{}", uid);
-  while (!text.empty()) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    size_t name = line.find(':');
-    size_t password = name == line.npos ? name : line.find(':', name + 1);
-    if (password == line.npos) continue;
-    std::string_view id = line.substr(password + 1);
-    if (id.substr(0, id.find(':')) == wanted) return std::string(line.substr(0, name));
-  }
-  return {};
-}
-
-bool HasSubordinateRange(const char* file, const std::string& user, uid_t uid) {
-  auto text = ReadFile(AT_FDCWD, file);
-  if (!text) return false;
-  std::string lines = "\n" + *text;
-  return (!user.empty() && lines.find(fmt::format("\n{}:", user)) != std::string::npos) ||
-         lines.find(fmt::format("\n{}:", uid)) != std::string::npos;
-}
-
 bool InPath(const char* program) {
   const char* variable = std::getenv("PATH");
   std::string_view path = variable != nullptr ? variable : "/usr/bin:/bin";
@@ -141,25 +117,12 @@ bool InPath(const char* program) {
   return false;
 }
 
-Check SubordinateIds() {
-  Check check{
-      .name = "subordinate ids",
-      .effect =
-          "a sandbox has one user id: chown to others, apt-get install and dpkg -i fail in it"};
-  uid_t uid = ::geteuid();
-  std::string user = UserName(uid);
-  bool programs = InPath("newuidmap") && InPath("newgidmap");
-  bool ranges = HasSubordinateRange("/etc/subuid", user, uid) &&
-                HasSubordinateRange("/etc/subgid", user, uid);
-  check.good = programs && ranges;
-  if (check.good) return check;
-  check.detail = !programs ? "newuidmap and newgidmap are not installed"
-                           : "no line for this user in /etc/subuid and /etc/subgid";
-  std::string range =
-      fmt::format("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}",
-                  user.empty() ? "USER" : user);
-  check.fix = programs ? range : ranges ? "apt install uidmap" : "apt install uidmap; " + range;
-  return check;
+Check IdRange() {
+  Result<IdMapping> range = SubordinateIds();
+  Result<void> tried = range ? TryRange(*range) : Unexpected(range.error());
+  return Tried("subordinate ids", tried,
+               "a sandbox has one user id: chown to others, apt-get install and dpkg -i fail in it",
+               tried ? std::string() : tried.error().hint());
 }
 
 // --- Other helpers
@@ -241,7 +204,7 @@ std::vector<Check> RunChecks(Context& context) {
   checks.push_back(SystemCall("clone3", sys::HaveClone3(), "clone is used"));
   UniqueFd opened(sys::OpenAt2(AT_FDCWD, ".", O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT));
   checks.push_back(SystemCall("openat2", opened.valid(), "paths are walked step by step"));
-  checks.push_back(SubordinateIds());
+  checks.push_back(IdRange());
   checks.push_back(Fuse());
   checks.push_back(Cgroup());
   return checks;

@@ -23,7 +23,8 @@ enum StageOption {
   kStageReadOnly,
   kStageLayersFrom,
   kStageIntegrate,
-  kStageOnConflict
+  kStageOnConflict,
+  kStageUserns
 };
 constexpr OptionSpec kStageOptions[] = {
     Value(kStageMethod, "method", 'm', "auto|overlay|fuse|hardlink|reflink|copy",
@@ -32,6 +33,7 @@ constexpr OptionSpec kStageOptions[] = {
     LayersFromOption(kStageLayersFrom),
     IntegrateOption(kStageIntegrate),
     OnConflictOption(kStageOnConflict),
+    UsernsOption(kStageUserns),
     kQuietOption,
 };
 
@@ -142,15 +144,18 @@ Result<int> RunStage(Context& context, const ParsedArgs& args) {
   layers.layers.assign(args.operands.begin(), args.operands.end() - 1);
   if (const char* file = args.Get(kStageLayersFrom)) layers.layers_from = file;
   STRATA_ASSIGN(DependencySet set, ReadLayerArgs(*store, layers));
+  Userns userns = Userns::kAuto;
   for (const ParsedOption& option : args.options) {
     if (option.spec->id == kStageIntegrate) {
       STRATA_ASSIGN_WITH(std::string command, ParseIntegration(option), "--integrate");
       set.integration.push_back(std::move(command));
     } else if (option.spec->id == kStageOnConflict) {
       STRATA_ASSIGN_WITH(set.on_conflict, ParseConflictPolicy(option), "--on-conflict");
+    } else if (option.spec->id == kStageUserns) {
+      STRATA_ASSIGN_WITH(userns, ParseUserns(option), "--userns");
     }
   }
-  STRATA_ASSIGN(Composition composition, Compose(context, set));
+  STRATA_ASSIGN(Composition composition, Compose(context, set, userns));
   const CachedRoot& root = composition.root;
   if (!request.argv.empty()) return RunCommandAt(context, *store, root, request, options);
   STRATA_TRY_WITH(CheckKept(root, request.method), "stage");

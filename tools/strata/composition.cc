@@ -29,7 +29,7 @@ std::string Describe(const Store& store, const SetItem& item) {
 
 }  // namespace
 
-Result<Composition> Compose(Context& context, const DependencySet& set) {
+Result<Composition> Compose(Context& context, const DependencySet& set, Userns userns) {
   const int64_t start_ns = MonotonicNs();
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   ComposeRootOptions options;
@@ -37,6 +37,7 @@ Result<Composition> Compose(Context& context, const DependencySet& set) {
     STRATA_ASSIGN_WITH(options.mtime, ParseEpoch(epoch), "SOURCE_DATE_EPOCH");
   }
   options.open_files = context.original_nofile;
+  options.userns = userns;
 
   Progress progress;
   options.compose.progress = &progress;

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "cache/roots.h"
+#include "sandbox/id_choice.h"
 #include "tools/strata/command.h"
 
 namespace strata {
@@ -16,6 +17,8 @@ struct Composition {
   uint64_t made_entries = 0;
 };
 
-Result<Composition> Compose(Context& context, const DependencySet& set);
+// `userns`: the ids of integration commands.
+Result<Composition> Compose(Context& context, const DependencySet& set,
+                            Userns userns = Userns::kAuto);
 
 }  // namespace strata

@@ -45,6 +45,13 @@ Result<int> RunSession::Finish() {
     PrintError(Error(Errc::kSystem, fmt::format("{}: timed out after {} s", argv_[0],
                                                 static_cast<double>(request_.timeout_ms) / 1000)));
   }
+  if (!succeeded && ids_.missing && !context_.quiet) {
+    // It may well have failed at that: a chown, or a file that it found to be root's.
+    PrintError(Error(Errc::kUnsupported,
+                     fmt::format("all files of these layers, and the command, had one owner: {}",
+                                 ids_.missing->message()))
+                   .Hint(ids_.missing->hint()));
+  }
   if (succeeded || request_.capture_failed) {
     if (!request_.capture.empty()) {
       STRATA_TRY_WITH(Capture(), fmt::format("capture {}", request_.capture));

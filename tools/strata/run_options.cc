@@ -213,11 +213,15 @@ Result<void> Apply(const ParsedOption& option, RunRequest* request) {
       }
       return {};
     case kUid: {
-      STRATA_ASSIGN(request->uid, ParseId(value));
+      STRATA_ASSIGN(request->ids.uid, ParseId(value));
       return {};
     }
     case kGid: {
-      STRATA_ASSIGN(request->gid, ParseId(value));
+      STRATA_ASSIGN(request->ids.gid, ParseId(value));
+      return {};
+    }
+    case kUserns: {
+      STRATA_ASSIGN(request->ids.userns, ParseUserns(option));
       return {};
     }
     case kNet: {
@@ -347,6 +351,11 @@ Result<std::string> ParseIntegration(const ParsedOption& option) {
   return option.value;
 }
 
+Result<Userns> ParseUserns(const ParsedOption& option) {
+  STRATA_ASSIGN(size_t choice, ParseChoice(*option.spec, option.value));
+  return static_cast<Userns>(choice);
+}
+
 Result<RunRequest> ParseRunRequest(const ParsedArgs& args) {
   RunRequest request;
   request.capabilities = DefaultCapabilities();
@@ -358,7 +367,7 @@ Result<RunRequest> ParseRunRequest(const ParsedArgs& args) {
   }
   if (!args.Has(kClearEnv)) {
     const char* term = std::getenv("TERM");
-    request.env = DefaultEnvironment(request.uid, term != nullptr ? term : "");
+    request.env = DefaultEnvironment(request.ids.uid, term != nullptr ? term : "");
   }
   for (const ParsedOption& option : args.options) {
     if (option.spec->id == kEnv) {

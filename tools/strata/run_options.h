@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "cache/roots.h"
+#include "sandbox/id_choice.h"
 #include "sandbox/sandbox.h"
 #include "tools/strata/layer_args.h"
 #include "tools/strata/options.h"
@@ -35,6 +36,7 @@ enum RunOption {
   kHostname,
   kUid,
   kGid,
+  kUserns,
   kNet,
   kNestedUserns,
   kChown,
@@ -64,6 +66,12 @@ inline constexpr OptionSpec IntegrateOption(int id) {
                "a command to run once, before such a root is used for the first time: ldconfig. "
                "What it changes is kept with the root")
       .Repeatable();
+}
+
+inline constexpr OptionSpec UsernsOption(int id) {
+  return Value(id, "userns", 0, "auto|single|subuid",
+               "single: one id, your own; subuid: also those of /etc/subuid, so that chown and "
+               "dpkg work; auto: what the layers' owners need (default: auto)");
 }
 
 // Shared by run and shell.
@@ -116,6 +124,7 @@ inline constexpr OptionSpec kRunOptions[] = {
     Value(kGrace, "grace", 0, "TIME", "between that SIGTERM and SIGKILL (default: 10s)"),
     Value(kUid, "uid", 0, "ID", "the user to be in the sandbox (default: 0)"),
     Value(kGid, "gid", 0, "ID", "the group to be in the sandbox (default: 0)"),
+    UsernsOption(kUserns),
     Value(kChown, "chown", 0, "fail|ignore",
           "ignore: changing an owner to one that cannot be had succeeds and does nothing"),
     Value(kSeccomp, "seccomp", 0, "build|none|FILE",
@@ -159,8 +168,7 @@ struct RunRequest {
   std::string directory = "/";
   std::vector<std::string> env;  // complete
   std::string hostname = "strata";
-  uint32_t uid = 0;
-  uint32_t gid = 0;
+  IdRequest ids;
   Network network = Network::kNone;
   bool nested_userns = false;
   ChownPolicy chown = ChownPolicy::kFail;
@@ -172,9 +180,10 @@ struct RunRequest {
   int64_t grace_ms = 10000;
 };
 
-// The value of an OnConflictOption, of an IntegrateOption.
+// The value of an OnConflictOption, of an IntegrateOption, of a UsernsOption.
 Result<ConflictPolicy> ParseConflictPolicy(const ParsedOption& option);
 Result<std::string> ParseIntegration(const ParsedOption& option);
+Result<Userns> ParseUserns(const ParsedOption& option);
 
 // Checks what can be checked from the command line alone.
 Result<RunRequest> ParseRunRequest(const ParsedArgs& args);

@@ -62,7 +62,8 @@ Result<void> RunSession::Prepare() {
   }
   STRATA_TRY(FindHostPlaces());
   STRATA_TRY(PlanMounts(&stage_options_.mount_points));
-  STRATA_ASSIGN(composition_, Compose(context_, set_));
+  STRATA_ASSIGN(composition_, Compose(context_, set_, request_.ids.userns));
+  STRATA_TRY(FindIds());
   STRATA_TRY(LockCaches());
   using Upper = StageOptions::Upper;
   stage_options_.upper = request_.read_only                    ? Upper::kNone
@@ -132,8 +133,25 @@ Result<bool> RunSession::ReplaceLostRoot() {
   if (!lost || replaced_root_) return false;
   stage_.reset();
   STRATA_TRY(DropLostRoot(*store_, std::move(composition_->root), *lost));
-  STRATA_ASSIGN(composition_, Compose(context_, set_));
+  STRATA_ASSIGN(composition_, Compose(context_, set_, request_.ids.userns));
   replaced_root_ = true;
+  return true;
+}
+
+Result<void> RunSession::FindIds() {
+  STRATA_ASSIGN(ids_, ChooseIds(request_.ids, composition_->root.content.foreign_owners()));
+  return {};
+}
+
+// Asked when something has failed: newuidmap may be there and not work. False where it does, or where
+// nothing but a range will do.
+Result<bool> RunSession::DoWithOneId() {
+  if (!ids_.range || request_.ids.userns == Userns::kSubuid) return false;
+  Result<void> tried = TryRange(*ids_.range);
+  if (tried) return false;
+  ids_.missing = std::move(tried).error();
+  ids_.range.reset();
+  STRATA_TRY(MakeStage());
   return true;
 }
 
@@ -309,8 +327,9 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, Terminal* terminal) {
   spec.env = request_.env;
   spec.directory = request_.directory;
   spec.hostname = request_.hostname;
-  spec.uid = request_.uid;
-  spec.gid = request_.gid;
+  spec.uid = request_.ids.uid;
+  spec.gid = request_.ids.gid;
+  spec.ids = ids_.range;
   spec.network = request_.network;
   spec.nested_userns = request_.nested_userns;
   if (request_.seccomp == RunRequest::Seccomp::kBuild) {
@@ -336,6 +355,10 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, Terminal* terminal) {
 Result<void> RunSession::Run(std::vector<std::string> argv, Terminal* terminal, int signal_fd) {
   argv_ = std::move(argv);
   Result<SandboxResult> result = RunSandbox(MakeSpec(signal_fd, terminal));
+  if (!result) {
+    STRATA_ASSIGN(bool changed, DoWithOneId());
+    if (changed) result = RunSandbox(MakeSpec(signal_fd, terminal));
+  }
   while (!result && result.error().code() == Errc::kUnsupported && NextScratch()) {
     STRATA_TRY(MakeStage());
     result = RunSandbox(MakeSpec(signal_fd, terminal));

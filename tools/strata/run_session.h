@@ -45,6 +45,9 @@ class RunSession {
   Result<bool> ReplaceLostRoot();
   Result<void> FillMountSources();
   SandboxSpec MakeSpec(int signal_fd, Terminal* terminal);
+  // Which ids the sandbox has; after that, where it turns out that a range cannot be had.
+  Result<void> FindIds();
+  Result<bool> DoWithOneId();
   // The next place for the scratch, when the file system of this one cannot carry an upper.
   bool NextScratch();
   Result<void> LockCaches();
@@ -59,6 +62,7 @@ class RunSession {
   const Store* store_ = nullptr;
   DependencySet set_;
   std::optional<Composition> composition_;
+  IdChoice ids_;
   bool replaced_root_ = false;
   StageOptions stage_options_;
   std::vector<std::string> other_scratches_;  // to try, the last one first
