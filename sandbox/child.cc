@@ -71,11 +71,10 @@ int HideAndDieWithParent(const ChildPlan& plan, ChildFailure* failure) noexcept 
 }
 
 // A range is mapped by the parent, because newuidmap must be started outside. The command's process
-// makes the network meanwhile, and may become another user afterwards.
-void AwaitIds(const ChildPlan& plan, int command_fd) noexcept {
+// makes the network meanwhile.
+void AwaitIds(const ChildPlan& plan) noexcept {
   char byte;
   if (sys::Read(plan.lifeline_fd, &byte, 1) != 1) sys::ExitNow(0);  // the parent knows why, or is dead
-  sys::Write(command_fd, &byte, 1);
 }
 
 int MapIds(const ChildPlan& plan, ChildFailure* failure) noexcept {
@@ -234,7 +233,7 @@ void RunPid1(const ChildPlan& plan) noexcept {
   ::umask(022);
   if (plan.has_range) {
     rc = StartCommand(plan, &command, failure);
-    if (rc == 0) AwaitIds(plan, command.go_fd);
+    if (rc == 0) AwaitIds(plan);
     require(0);
     require(rc);
   } else {

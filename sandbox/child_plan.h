@@ -109,8 +109,7 @@ static_assert(sizeof(ChildRecord) <= 4096, "must fit PIPE_BUF, to be written at 
 [[noreturn]] void RunPid1(const ChildPlan& plan) noexcept;
 
 // The process that becomes the command; pid 1 forks it. `ready_fd`: gets a byte when the network
-// namespace is there. `go_fd`: gives one when the root is there; with a range of ids, one more before
-// that, when they are mapped.
+// namespace is there. `go_fd`: gives one when the root is there.
 [[noreturn]] void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept;
 
 // Closes everything above 2 but `kept`, ascending.

@@ -118,21 +118,7 @@ int BecomeUser(const ChildPlan& plan, ChildFailure* failure) noexcept {
   rc = sys::SetResUid(plan.uid);
   std::snprintf(number, sizeof number, "%u", plan.uid);
   if (rc < 0) return FailStep(failure, rc, "setresuid", number);
-  return 0;
-}
-
-int DropPrivileges(const ChildPlan& plan, int go_fd, ChildFailure* failure) noexcept {
-  int rc = LimitPrivileges(plan, failure);
-  if (rc < 0) return rc;
-  uint64_t keep = plan.capabilities;
-  if (plan.has_range) {
-    char byte;
-    if (sys::Read(go_fd, &byte, 1) != 1) sys::ExitNow(125);  // no ids: the parent knows why
-    rc = BecomeUser(plan, failure);
-    if (rc < 0) return rc;
-    if (plan.uid != 0) keep = 0;
-  }
-  return KeepCapabilities(keep, failure);
+  return KeepCapabilities(plan.uid == 0 ? plan.capabilities : 0, failure);
 }
 
 void FailExec(ChildRecord* record, int32_t kind, int error, const char* path) noexcept {
@@ -201,7 +187,8 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   // All this needs no root yet, so it overlaps with what pid 1 does.
   require(ReplaceStandardStreams(plan, &record.failure));
   require(SetLimits(plan, &record.failure));
-  require(DropPrivileges(plan, go_fd, &record.failure));
+  require(LimitPrivileges(plan, &record.failure));
+  if (!plan.has_range) require(KeepCapabilities(plan.capabilities, &record.failure));
   ResetSignals();
   CloseInherited(plan, go_fd);
   if (!plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));
@@ -213,6 +200,8 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
     ::close(plan.terminal.socket_fd);
   }
   CloseStandardStreams(plan);
+  // Not before: pid 1 may not look at a process of another user, whose network it joins.
+  if (plan.has_range) require(BecomeUser(plan, &record.failure));
   require(EnterDirectory(plan, &record.failure));
   // A filter of the user's own may deny anything but execve.
   if (plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));

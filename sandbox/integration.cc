@@ -142,18 +142,22 @@ Result<void> RunCommands(const Store& store, Stage& stage, const StageOptions& s
 
 // False: the commands have changed nothing.
 Result<bool> RunIn(const Store& store, const RootDraft& draft, const StageOptions& stage_options,
-                   const std::string& name, const ComposeRootOptions& options) {
+                   const IdChoice& ids, const std::string& name,
+                   const ComposeRootOptions& options) {
   std::vector<int> leases;
   for (const FileLock& lease : draft.leases) leases.push_back(lease.fd());
-  STRATA_ASSIGN(Stage stage, Stage::Prepare(store, draft.content, leases, stage_options));
-  STRATA_ASSIGN(IdChoice ids,
-                ChooseIds({.userns = options.userns}, draft.content.foreign_owners()));
+  StageOptions with_ids = stage_options;
+  with_ids.mapping = ids.range;
+  with_ids.materialise.unmapped =
+      options.userns == Userns::kAuto ? UnmappedOwner::kCaller : UnmappedOwner::kFail;
+  STRATA_ASSIGN(Stage stage, Stage::Prepare(store, draft.content, leases, with_ids));
   STRATA_TRY(RunCommands(store, stage, stage_options, ids, draft.commands, options));
   STRATA_ASSIGN(const LowerChain* chain, stage.Chain());
   STRATA_ASSIGN(PendingLayer pending, stage.TakeForCapture(stage.upper()));
   CaptureOptions capture;
   capture.mtime = options.mtime;
   capture.derived = name;
+  if (ids.range) capture.mapping = &*ids.range;
   capture.jobs = options.compose.jobs;
   STRATA_ASSIGN(CaptureResult captured, CaptureUpper(store, std::move(pending), *chain, capture));
   if (options.warn) {
@@ -166,12 +170,23 @@ Result<bool> RunIn(const Store& store, const RootDraft& draft, const StageOption
 Result<bool> RunSomewhere(const Store& store, const RootDraft& draft, const std::string& name,
                           const ComposeRootOptions& options) {
   StageOptions stage_options{.upper = StageOptions::Upper::kStore, .items = draft.set.items};
-  Result<bool> ran = RunIn(store, draft, stage_options, name, options);
+  STRATA_ASSIGN(IdChoice ids,
+                ChooseIds({.userns = options.userns}, draft.content.foreign_owners()));
+  auto run = [&] { return RunIn(store, draft, stage_options, ids, name, options); };
+  Result<bool> ran = run();
+  if (!ran && ids.range && options.userns == Userns::kAuto) {
+    // newuidmap may be there and not work.
+    Result<void> tried = TryRange(*ids.range);
+    if (!tried) {
+      ids = {.range = {}, .missing = std::move(tried).error()};
+      ran = run();
+    }
+  }
   for (const std::string& directory : ScratchElsewhere()) {
     if (ran || ran.error().code() != Errc::kUnsupported) return ran;
     stage_options.upper = StageOptions::Upper::kDirectory;
     stage_options.directory = directory;
-    ran = RunIn(store, draft, stage_options, name, options);
+    ran = run();
   }
   return ran;
 }

@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 
+#include "base/ask_in_mapping.h"
 #include "base/copy_tree.h"
 #include "base/io.h"
 #include "base/path.h"
@@ -21,17 +23,25 @@ namespace {
 // Each level costs a descriptor and some stack.
 constexpr size_t kDeepest = 4096;
 
-// Takes from a tree what its files would lend to whoever runs them. Nobody else writes to it.
+// Takes from a tree what its files would lend to whoever runs them, and the owners that a range of ids
+// gave. Nobody else writes to it.
 class Disarmer {
  public:
   Result<size_t> Run(int parent_fd, const std::string& name) {
     struct stat st;
     STRATA_TRY(sys::Check(sys::FstatAt(parent_fd, name.c_str(), &st), "stat", name));
+    STRATA_TRY(Own(parent_fd, name.c_str(), st));
     STRATA_TRY(Directory(parent_fd, name, st));
     return found_;
   }
 
  private:
+  Result<void> Own(int dir_fd, const char* name, const struct stat& st) {
+    if (st.st_uid == ::geteuid() && st.st_gid == ::getegid()) return {};
+    if (::fchownat(dir_fd, name, ::geteuid(), ::getegid(), AT_SYMLINK_NOFOLLOW) == 0) return {};
+    return FailSys(errno, "chown", QuotePath(name));
+  }
+
   Result<void> Directory(int parent_fd, const std::string& name, const struct stat& st) {
     if (++depth_ > kDeepest) {
       return Fail(Errc::kInvalid, "more than {} directories in each other", kDeepest);
@@ -64,11 +74,10 @@ class Disarmer {
   }
 
   Result<void> Entry(int dir_fd, const dirent64* entry) {
-    if (entry->d_type != DT_REG && entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
-      return {};
     struct stat st;
     STRATA_TRY(
         sys::Check(sys::FstatAt(dir_fd, entry->d_name, &st), "stat", QuotePath(entry->d_name)));
+    STRATA_TRY(Own(dir_fd, entry->d_name, st));
     if (S_ISDIR(st.st_mode)) return Directory(dir_fd, entry->d_name, st);
     if (!S_ISREG(st.st_mode)) return {};
     bool armed = (st.st_mode & 06000) != 0;
@@ -87,6 +96,18 @@ class Disarmer {
   size_t depth_ = 0;
   size_t found_ = 0;
 };
+
+// Returns how many files it disarmed. Files of other ids are changed in a namespace that has them.
+Result<size_t> Disarm(int parent_fd, const std::string& name,
+                      const std::optional<IdMapping>& range) {
+  if (!range) return Disarmer().Run(parent_fd, name);
+  auto work = [&]() -> Result<std::string> {
+    STRATA_ASSIGN(size_t disarmed, Disarmer().Run(parent_fd, name));
+    return std::to_string(disarmed);
+  };
+  STRATA_ASSIGN(std::string disarmed, AskInMapping(*range, work));
+  return std::strtoul(disarmed.c_str(), nullptr, 10);
+}
 
 }  // namespace
 
@@ -119,11 +140,10 @@ Result<void> CheckFree(const HostPlace& place) {
 }
 
 Result<size_t> Deliver(int store_fd, const std::string& store_path, const std::string& source,
-                       const HostPlace& place) {
+                       const HostPlace& place, const std::optional<IdMapping>& range) {
   struct stat st;
   STRATA_TRY(sys::Check(sys::FstatAt(store_fd, source.c_str(), &st), "stat", source));
-  Disarmer disarmer;
-  STRATA_ASSIGN(size_t disarmed, disarmer.Run(store_fd, source));
+  STRATA_ASSIGN(size_t disarmed, Disarm(store_fd, source, range));
 
   const int parent = place.parent.get();
   // An empty directory may be in the way; anything else there is not ours to replace.

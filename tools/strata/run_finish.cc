@@ -79,6 +79,7 @@ Result<void> RunSession::Capture() {
   CaptureOptions options;
   options.mtime = request_.mtime;
   options.progress = &progress;
+  if (ids_.range) options.mapping = &*ids_.range;
   if (!output_.empty()) {
     STRATA_ASSIGN(PendingLayer pending, stage_->TakeForCapture(output_));
     STRATA_ASSIGN(captured_, CaptureDirectory(*store_, std::move(pending), options));
@@ -97,7 +98,7 @@ Result<void> RunSession::Capture() {
 }
 
 Result<void> RunSession::DeliverOutput() {
-  STRATA_ASSIGN(size_t disarmed, Deliver(store_->fd(), store_->path(), output_, output_place_));
+  STRATA_ASSIGN(size_t disarmed, Deliver(store_->fd(), store_->path(), output_, output_place_, ids_.range));
   if (disarmed > 0 && !context_.quiet) {
     PrintWarning(fmt::format(
         "{}: {} files lost their setuid or setgid bit or capabilities; a captured layer "

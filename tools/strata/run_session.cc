@@ -114,6 +114,8 @@ Result<void> RunSession::MakeStage() {
     made = TryMakeStage();
   }
   if (made) return made;
+  STRATA_ASSIGN(bool changed, DoWithOneId());
+  if (changed) return {};
   STRATA_ASSIGN(bool replaced, ReplaceLostRoot());
   return replaced ? MakeStage() : made;
 }
@@ -140,6 +142,10 @@ Result<bool> RunSession::ReplaceLostRoot() {
 
 Result<void> RunSession::FindIds() {
   STRATA_ASSIGN(ids_, ChooseIds(request_.ids, composition_->root.content.foreign_owners()));
+  stage_options_.mapping = ids_.range;
+  stage_options_.materialise.unmapped = request_.ids.userns == Userns::kAuto
+                                            ? UnmappedOwner::kCaller
+                                            : UnmappedOwner::kFail;
   return {};
 }
 
@@ -151,6 +157,7 @@ Result<bool> RunSession::DoWithOneId() {
   if (tried) return false;
   ids_.missing = std::move(tried).error();
   ids_.range.reset();
+  stage_options_.mapping.reset();
   STRATA_TRY(MakeStage());
   return true;
 }
