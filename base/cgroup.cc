@@ -225,8 +225,11 @@ void ReadCgroupUsage(int dir_fd, int version, CgroupUsage* usage) {
   } else {
     keep(&usage->memory_peak, ReadNumber(dir_fd, "memory.max_usage_in_bytes"));
     keep(&usage->oom_kills, ReadField(dir_fd, "memory.oom_control", "oom_kill"));
-    for (const char* file : {"memory.failcnt", "memory.memsw.failcnt"}) {
-      if (ReadNumber(dir_fd, file).value_or(0) > 0) usage->memory_limit_hit = true;
+    // Linux 6.13 stopped to count the failures. A charge is made for a few pages at a time.
+    constexpr uint64_t kBatch = 1 << 20;
+    auto limit = ReadNumber(dir_fd, "memory.limit_in_bytes");
+    if (limit && usage->memory_peak && *usage->memory_peak + kBatch >= *limit) {
+      usage->memory_limit_hit = true;
     }
   }
   keep(&usage->pids_peak, ReadNumber(dir_fd, "pids.peak"));  // Linux 6.1

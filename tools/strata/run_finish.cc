@@ -10,6 +10,7 @@
 #include "tools/strata/json.h"
 #include "tools/strata/collect.h"
 #include "tools/strata/progress.h"
+#include "tools/strata/run_limits.h"
 #include "tools/strata/run_session.h"
 
 namespace strata {
@@ -45,6 +46,7 @@ Result<int> RunSession::Finish() {
     PrintError(Error(Errc::kSystem, fmt::format("{}: timed out after {} s", argv_[0],
                                                 static_cast<double>(request_.timeout_ms) / 1000)));
   }
+  PrintLimitReport(request_.limits, result_, start_ns_, context_.quiet);
   if (!succeeded && ids_.missing && !context_.quiet) {
     // It may well have failed at that: a chown, or a file that it found to be root's.
     PrintError(Error(Errc::kUnsupported,
@@ -167,6 +169,7 @@ Result<void> RunSession::WriteStats(int status) const {
                      {"minor_faults", result_.usage.ru_minflt},
                      {"voluntary_switches", result_.usage.ru_nvcsw},
                      {"involuntary_switches", result_.usage.ru_nivcsw}};
+  AddLimitStats(request_.limits, result_.limits, &stats);
   if (captured_) {
     stats["captured"] = {{"id", captured_->id.Hex()},
                          {"ref", request_.capture},
