@@ -120,6 +120,15 @@ Result<void> SetLimit(int dir_fd, int version, size_t controller, uint64_t limit
 
 // Lets the groups in a v2 one have `needed`.
 Result<void> HandDown(int dir_fd, const std::array<bool, kControllers>& needed) {
+  // Only the root of all, which alone has no type, may have processes and groups with controllers.
+  // The kernel refuses that for memory; pids and cpu it lets be handed down, but then nothing can
+  // enter the groups.
+  if (::faccessat(dir_fd, "cgroup.type", F_OK, 0) == 0) {
+    STRATA_ASSIGN(std::string processes, ReadFile(dir_fd, "cgroup.procs"));
+    if (!processes.empty()) {
+      return Fail(Errc::kBusy, "it has processes, so it may not hand controllers down");
+    }
+  }
   STRATA_ASSIGN(std::string enabled, ReadFile(dir_fd, "cgroup.subtree_control", kSmallFile));
   while (!enabled.empty() && enabled.back() == '\n') enabled.pop_back();
   for (size_t i = 0; i < kControllers; ++i) {

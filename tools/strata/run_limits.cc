@@ -52,17 +52,15 @@ const char* Plural(uint64_t count) {
 void ReportOutOfMemory(const SandboxLimits& asked, const CgroupUsage& usage, bool command_killed,
                        bool quiet) {
   const uint64_t kills = usage.oom_kills.value_or(0);
-  const std::string limit = FormatSize(asked.memory);
+  const std::string limit = asked.memory != 0 ? "its --memory of " + FormatSize(asked.memory)
+                                              : "the cgroup that strata was started in may";
   const std::string peak = usage.memory_peak ? FormatSize(*usage.memory_peak) : "unknown";
   if (command_killed) {
     PrintError(Error(
         Errc::kSystem,
         usage.memory_limit_hit
-            ? fmt::format("killed: the command used more than its --memory of {} (peak {})", limit,
-                          peak)
-            : fmt::format("killed: the host ran out of memory; of its --memory of {} the command "
-                          "had used at most {}",
-                          limit, peak)));
+            ? fmt::format("killed: the command used more memory than {} (peak {})", limit, peak)
+            : fmt::format("killed: the host ran out of memory (peak of the command {})", peak)));
   } else if (!quiet) {
     PrintWarning(
         usage.memory_limit_hit
