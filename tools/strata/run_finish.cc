@@ -115,9 +115,10 @@ Result<void> RunSession::KeepFailed() {
   if (!request_.layers.layers_from.empty()) {
     layers = fmt::format("--layers-from {} {}", request_.layers.layers_from, layers);
   }
+  const char* userns = request_.ids.userns == Userns::kSubuid ? " --userns subuid" : "";
   if (!request_.workspace.empty()) {
-    PrintWarning(fmt::format("look at what failed: strata shell --workspace {} {}",
-                             request_.workspace, layers));
+    PrintWarning(fmt::format("look at what failed: strata shell{} --workspace {} {}",
+                             userns, request_.workspace, layers));
     return {};
   }
   if (stage_->upper().empty() || !request_.scratch_directory.empty()) {
@@ -126,7 +127,8 @@ Result<void> RunSession::KeepFailed() {
   }
   std::string name = "failed-" + RandomName().substr(0, 8);
   STRATA_TRY(stage_->KeepAsWorkspace(name));
-  PrintWarning(fmt::format("look at what failed: strata shell --workspace {} {}", name, layers));
+  PrintWarning(
+      fmt::format("look at what failed: strata shell{} --workspace {} {}", userns, name, layers));
   return {};
 }
 
