@@ -219,6 +219,7 @@ void RunPid1(const ChildPlan& plan) noexcept {
   auto require = [&](int rc) noexcept {
     if (rc < 0) {
       record.kind = ChildRecord::kSetupFailed;
+      record.step = static_cast<int32_t>(step);
       SendRecord(plan, record);
       sys::ExitNow(0);
     }

@@ -99,6 +99,7 @@ struct ChildRecord {
   int32_t kind = 0;
   int32_t signaled = 0;
   int32_t value = 0;
+  int32_t step = 0;  // kSetupFailed: a SandboxStep
   ChildFailure failure;
   char head[1024] = {};  // the start of a file whose interpreter is missing
   int64_t step_end_ns[kSteps] = {};  // CLOCK_MONOTONIC

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 #include "base/io.h"
@@ -47,6 +48,7 @@ Check Required(Check check) {
 Check UserNamespaces() {
   auto result = ProbeUserNamespace();
   std::string fix = result ? std::string() : UserNamespaceHint();
+  if (fix.empty() && !result && result.error().sys_errno() == ENOENT) fix = "mount -t proc proc /proc";
   if (fix.empty())
     fix =
         "in a container: let it make user namespaces (docker, podman: "
@@ -192,12 +194,14 @@ std::vector<Check> RunChecks(Context& context) {
   constexpr char kNewerKernel[] = "a newer kernel";
   std::vector<Check> checks;
   checks.push_back(Required(UserNamespaces()));
+  std::string limit = NamespaceLimitHint();
+  if (limit.empty()) limit = "raise the limits in /proc/sys/user/max_*_namespaces";
   checks.push_back(Required(Tried("all namespaces", ProbeAllNamespaces(), "no sandbox can be made",
-                                  "raise the limits in /proc/sys/user/max_*_namespaces")));
+                                  std::move(limit))));
   checks.push_back(Required(Tried(
       "new /proc", ProbeProc(), "no sandbox can be made",
       "the container masks /proc: run it with --security-opt systempaths=unconfined (docker), "
-      "--security-opt unmask=/proc/* (podman)")));
+      "--security-opt unmask=ALL (podman), procMount: Unmasked (Kubernetes)")));
   Check overlay = Tried("overlay on tmpfs", ProbeOverlay({}), "--scratch tmpfs does not work",
                         "a kernel of 5.11 or later, with overlayfs: modprobe overlay");
   StoreChecks store = CheckStore(context);
