@@ -32,6 +32,13 @@ void DeliverSignals(const sigset_t& signals) {
   ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
+// The error that ends strata, told to --stats as well.
+Unexpected Failed(const RunSession& session, Error error) {
+  Result<void> written = session.WriteFailure(error);
+  if (!written) PrintError(std::move(written).error().Wrap("--stats"));
+  return Unexpected(std::move(error));
+}
+
 Result<int> RunIn(RunSession& session, const std::vector<std::string>& argv, Terminal* terminal) {
   sigset_t signals;
   ::sigemptyset(&signals);
@@ -40,7 +47,8 @@ Result<int> RunIn(RunSession& session, const std::vector<std::string>& argv, Ter
     ::sigaddset(&signals, signal);
   }
   STRATA_ASSIGN(UniqueFd signal_fd, ReceiveSignals(signals));
-  STRATA_TRY(session.Run(argv, terminal, signal_fd.get()));
+  Result<void> ran = session.Run(argv, terminal, signal_fd.get());
+  if (!ran) return Failed(session, std::move(ran).error());
   DeliverSignals(signals);
   return session.Finish();
 }
@@ -60,7 +68,8 @@ Result<int> Run(Context& context, const ParsedArgs& args) {
     }
   }
   RunSession session(context, request);
-  STRATA_TRY(session.Prepare());
+  Result<void> prepared = session.Prepare();
+  if (!prepared) return Failed(session, std::move(prepared).error());
   return RunIn(session, request.argv, terminal.get());
 }
 
@@ -72,7 +81,8 @@ Result<int> Shell(Context& context, const ParsedArgs& args) {
     return Fail(Errc::kInvalid, "--tty: standard input is no terminal");
   }
   RunSession session(context, request);
-  STRATA_TRY(session.Prepare());
+  Result<void> prepared = session.Prepare();
+  if (!prepared) return Failed(session, std::move(prepared).error());
   STRATA_ASSIGN(std::string shell, session.FindShell());
   return RunIn(session, {shell}, terminal.get());
 }
