@@ -66,6 +66,7 @@ struct ChildPlan {
   bool nested_userns;
   bool own_session;
   char pts_options[64];
+  bool stop_is_end;
   char shm_options[64];
   char tmp_options[64];
   sock_fprog filter;  // len 0: none
@@ -129,7 +130,7 @@ int MountTmp(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept
 int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
 
 // Of the command's process, in its root: makes its controlling terminal, and hands it to the parent.
-int MakeTerminal(const ChildTerminal& terminal, ChildFailure* failure) noexcept;
+int MakeTerminal(const ChildPlan& plan, ChildFailure* failure) noexcept;
 
 int64_t MonotonicNs() noexcept;
 

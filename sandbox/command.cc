@@ -199,7 +199,7 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   if (sys::Read(go_fd, &byte, 1) != 1) sys::ExitNow(125);  // pid 1 has told the parent why
   ::close(go_fd);
   if (plan.terminal.socket_fd >= 0) {
-    require(MakeTerminal(plan.terminal, &record.failure));
+    require(MakeTerminal(plan, &record.failure));
     ::close(plan.terminal.socket_fd);
   }
   CloseStandardStreams(plan);

@@ -144,6 +144,17 @@ def test_the_parent_of_strata_may_die(strata, base, tmp_path):
     waiting.until((tmp_path / "done").exists)
 
 
+@pytest.mark.leaves_files
+def test_strata_dies_with_its_parent_when_asked_to(strata, base, tmp_path):
+    command = strata.command("run", "--die-with-parent", "--bind", f"{tmp_path}:/mnt", "base", "--", "sh", "-c", "touch /mnt/up; sleep 1000")
+    parent = subprocess.Popen(["sh", "-c", '"$@" & wait', "sh", *command], env=strata.environment(), stdin=subprocess.DEVNULL)
+    waiting.until((tmp_path / "up").exists)
+    below = waiting.descendants(parent.pid)
+    parent.kill()
+    parent.wait()
+    waiting.until(lambda: all(map(waiting.gone, below)), "strata and its sandbox to die")
+
+
 # --- death ---------------------------------------------------------------------------------------------
 
 

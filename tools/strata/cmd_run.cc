@@ -2,6 +2,7 @@
 //
 // strata run and strata shell: stage the layers, run a command in them, capture what it wrote.
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 
 #include <memory>
@@ -39,6 +40,11 @@ Unexpected Failed(const RunSession& session, Error error) {
   return Unexpected(std::move(error));
 }
 
+// As of any command, its parent's death is no reason to die, unless somebody wants that.
+void TieToParent(const RunRequest& request) {
+  if (request.die_with_parent) sys::Prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 Result<int> RunIn(RunSession& session, const std::vector<std::string>& argv, Terminal* terminal) {
   sigset_t signals;
   ::sigemptyset(&signals);
@@ -55,6 +61,7 @@ Result<int> RunIn(RunSession& session, const std::vector<std::string>& argv, Ter
 
 Result<int> Run(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(RunRequest request, ParseRunRequest(args));
+  TieToParent(request);
   if (request.argv.empty()) {
     return Unexpected(
         Error(Errc::kInvalid, "no command given").Hint("strata run LAYER... -- COMMAND [ARG...]"));
@@ -75,6 +82,7 @@ Result<int> Run(Context& context, const ParsedArgs& args) {
 
 Result<int> Shell(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(RunRequest request, ParseRunRequest(args));
+  TieToParent(request);
   // A script comes from a pipe or a file as it comes to `run`.
   std::unique_ptr<Terminal> terminal = Terminal::OfStandardInput();
   if (request.tty && terminal == nullptr) {
