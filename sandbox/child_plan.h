@@ -66,9 +66,8 @@ struct ChildPlan {
   bool nested_userns;
   bool own_session;
   char pts_options[64];
-  bool stop_is_end;
-  char shm_options[64];
-  char tmp_options[64];
+  const char* shm_options;
+  const char* tmp_options;
   sock_fprog filter;  // len 0: none
   bool filter_is_foreign;  // not one of ours: nothing but exec may follow it
   uint64_t capabilities;
@@ -100,7 +99,6 @@ struct ChildRecord {
   int32_t kind = 0;
   int32_t signaled = 0;
   int32_t value = 0;
-  int32_t step = 0;  // kSetupFailed: a SandboxStep
   ChildFailure failure;
   char head[1024] = {};  // the start of a file whose interpreter is missing
   int64_t step_end_ns[kSteps] = {};  // CLOCK_MONOTONIC
@@ -130,7 +128,7 @@ int MountTmp(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept
 int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
 
 // Of the command's process, in its root: makes its controlling terminal, and hands it to the parent.
-int MakeTerminal(const ChildPlan& plan, ChildFailure* failure) noexcept;
+int MakeTerminal(const ChildTerminal& terminal, ChildFailure* failure) noexcept;
 
 int64_t MonotonicNs() noexcept;
 

@@ -71,11 +71,17 @@ void PlanRoot(const SandboxRoot& root, PlanStorage* storage) {
   }
 }
 
+// Files and directories take memory of the kernel's that does not count for the size, and by default
+// there may be one for every other page of the machine's.
+std::string TmpfsOptions(uint64_t size) {
+  constexpr uint64_t kPage = 4096;
+  return fmt::format("mode=1777,size={},nr_inodes={}", size, std::max(size / kPage, uint64_t{1024}));
+}
+
 void PlanMounts(const SandboxSpec& spec, uint64_t tmpfs_size, PlanStorage* storage) {
   storage->mount_options.reserve(spec.mounts.size());  // pointers into it must stay
   for (const SandboxMount& mount : spec.mounts) {
-    storage->mount_options.push_back(
-        fmt::format("mode=1777,size={}", mount.size == 0 ? tmpfs_size : mount.size));
+    storage->mount_options.push_back(TmpfsOptions(mount.size == 0 ? tmpfs_size : mount.size));
     storage->mounts.push_back(
         {mount.kind, mount.source.c_str(), mount.target.c_str(), mount.make_target, mount.read_only,
          storage->mount_options.back().c_str(), mount.upper.c_str(), mount.work.c_str()});
@@ -116,23 +122,23 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
     std::snprintf(plan.gid_map, sizeof plan.gid_map, "%u %u 1\n", spec.gid, ::getegid());
   }
   // The group tty, where there is one.
-  std::snprintf(plan.pts_options, sizeof plan.pts_options, "newinstance,ptmxmode=0666,mode=0620%s",
+  std::snprintf(plan.pts_options, sizeof plan.pts_options,
+                "newinstance,ptmxmode=0666,mode=0620,max=512%s",  // the machine has 4096
                 plan.has_range && spec.ids->HasGid(5) ? ",gid=5" : "");
   plan.host_is_root = ::geteuid() == 0;
   plan.private_network = spec.network == Network::kNone;
   plan.nested_userns = spec.nested_userns;
   plan.own_session = spec.own_session;
-  plan.stop_is_end = spec.stop_is_end;
   if (PidMaxIsNamespaced()) {
     std::snprintf(plan.pid_max, sizeof plan.pid_max, "%llu",
                   static_cast<unsigned long long>(kDefaultPids));
-  } else {
-    plan.max_processes = kDefaultPids;
   }
-  std::snprintf(plan.shm_options, sizeof plan.shm_options, "mode=1777,size=%llu",
-                static_cast<unsigned long long>(std::min(memory / 8, most)));
-  std::snprintf(plan.tmp_options, sizeof plan.tmp_options, "mode=1777,size=%llu",
-                static_cast<unsigned long long>(std::min(memory / 4, most)));
+  // Behind it: uid 0 in there may write to pid_max.
+  plan.max_processes = kDefaultPids;
+  storage->shm_options = TmpfsOptions(std::min(memory / 8, most));
+  storage->tmp_options = TmpfsOptions(std::min(memory / 4, most));
+  plan.shm_options = storage->shm_options.c_str();
+  plan.tmp_options = storage->tmp_options.c_str();
   if (spec.seccomp) plan.filter = spec.seccomp->Program();
   plan.filter_is_foreign = spec.seccomp_is_foreign;
   plan.capabilities = spec.capabilities;

@@ -17,6 +17,8 @@ struct PlanStorage {
   std::string upper;
   std::string work;
   std::string tmpfs_upper_options;
+  std::string shm_options;
+  std::string tmp_options;
   std::vector<ChildMount> mounts;
   std::vector<std::string> mount_options;
   std::vector<std::string> candidates;

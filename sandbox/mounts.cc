@@ -66,8 +66,8 @@ int MountDev(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept
   {
     Descriptor target(OpenMountPoint(root_fd, "dev", failure));
     if (target.fd < 0) return target.fd;
-    int rc =
-        MountAt("tmpfs", target.fd, MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m", "/dev", failure);
+    int rc = MountAt("tmpfs", target.fd, MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m,nr_inodes=1024",
+                     "/dev", failure);
     if (rc < 0) return rc;
   }
   Descriptor dev(sys::OpenAt(root_fd, "dev", O_PATH | O_DIRECTORY | O_NOFOLLOW));
@@ -130,7 +130,8 @@ int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexc
     int target_fd = OpenInRoot(root_fd, mount.target);
     if (target_fd == -ENOENT && mount.make_target != SandboxMount::MakeTarget::kNo) {
       const bool directory = mount.make_target == SandboxMount::MakeTarget::kDirectory;
-      int rc = MakeMountPoint(root_fd, mount.target, directory ? S_IFDIR | 0755 : S_IFREG | 0644, 0755);
+      int rc =
+          MakeMountPoint(root_fd, mount.target, directory ? S_IFDIR | 0755 : S_IFREG | 0644, 0755);
       if (rc < 0) return FailStep(failure, rc, "make mount point", mount.target);
       target_fd = OpenInRoot(root_fd, mount.target);
     }
