@@ -4,6 +4,8 @@
 // wrong, it tells the parent itself.
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +34,32 @@ int ReplaceStandardStreams(const ChildPlan& plan, ChildFailure* failure) noexcep
     int rc = sys::Dup3(plan.stdio[fd], fd, 0);
     if (rc < 0) {
       failure->Set(-rc, "dup3", "a standard stream");
+      return rc;
+    }
+  }
+  return 0;
+}
+
+// uid 0 of the host owns these devices, and a descriptor from outside is no way around it by mounts:
+// fchmod(0, 0) would shut /dev/null on the whole machine. Ours are the same devices, read-only as files.
+int ReplaceDevices(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  if (!plan.host_is_root) return 0;
+  for (int fd = 0; fd <= 2; ++fd) {
+    struct stat st;
+    if (::fstat(fd, &st) != 0 || !S_ISCHR(st.st_mode) || major(st.st_rdev) != 1) continue;
+    const unsigned number = minor(st.st_rdev);
+    const char* path = number == 3   ? "/dev/null"
+                       : number == 5 ? "/dev/zero"
+                       : number == 7 ? "/dev/full"
+                       : number == 8 ? "/dev/random"
+                       : number == 9 ? "/dev/urandom"
+                                     : nullptr;
+    if (path == nullptr) continue;
+    const int ours = sys::OpenAt(AT_FDCWD, path, (::fcntl(fd, F_GETFL) & O_ACCMODE) | O_NOFOLLOW);
+    int rc = ours < 0 ? ours : sys::Dup3(ours, fd, ::fcntl(fd, F_GETFD) != 0 ? O_CLOEXEC : 0);
+    if (ours >= 0) ::close(ours);
+    if (rc < 0) {
+      failure->Set(-rc, "open for a standard stream", path);
       return rc;
     }
   }
@@ -168,10 +196,9 @@ void TryExec(const ChildPlan& plan, ChildRecord* record) noexcept {
 
 void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   static ChildRecord record;
-  auto require = [&](int rc, SandboxStep step = SandboxStep::kRun) noexcept {
+  auto require = [&](int rc) noexcept {
     if (rc >= 0) return;
     record.kind = ChildRecord::kSetupFailed;
-    record.step = static_cast<int32_t>(step);
     SendRecord(plan, record);
     sys::ExitNow(125);
   };
@@ -181,25 +208,24 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
     record.failure.Set(errno, "chdir", "/");
     require(-record.failure.sys_errno);
   }
-  require(SetUpNetwork(plan, &record.failure), SandboxStep::kNetwork);
+  require(SetUpNetwork(plan, &record.failure));
   char byte = 0;
   sys::Write(ready_fd, &byte, 1);
 
   // All this needs no root yet, so it overlaps with what pid 1 does.
   require(ReplaceStandardStreams(plan, &record.failure));
   require(SetLimits(plan, &record.failure));
-  require(LimitPrivileges(plan, &record.failure), SandboxStep::kPrivileges);
-  if (!plan.has_range) {
-    require(KeepCapabilities(plan.capabilities, &record.failure), SandboxStep::kPrivileges);
-  }
+  require(LimitPrivileges(plan, &record.failure));
+  if (!plan.has_range) require(KeepCapabilities(plan.capabilities, &record.failure));
   ResetSignals();
   CloseInherited(plan, go_fd);
   if (!plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));
 
   if (sys::Read(go_fd, &byte, 1) != 1) sys::ExitNow(125);  // pid 1 has told the parent why
   ::close(go_fd);
+  require(ReplaceDevices(plan, &record.failure));
   if (plan.terminal.socket_fd >= 0) {
-    require(MakeTerminal(plan, &record.failure));
+    require(MakeTerminal(plan.terminal, &record.failure));
     ::close(plan.terminal.socket_fd);
   }
   CloseStandardStreams(plan);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,13 +23,19 @@
 namespace strata {
 namespace {
 
-// Of the standard streams that are regular files; 0 for the others.
-struct StreamModes {
-  mode_t mode[3] = {};
+// What of a standard stream must be as it was, when the sandbox is gone: of those that are regular
+// files, terminals or other devices. Whoever has it open can change it, since it is the caller's.
+struct StreamState {
+  mode_t mode = 0;  // 0: of no interest
+  bool has_attribute[2] = {};
 };
+using StreamStates = std::array<StreamState, 3>;
 
-Result<StreamModes> CheckStandardStreams(const std::array<int, 3>& streams) {
-  StreamModes found;
+// Rights of whoever runs the file, and of those who may open it.
+constexpr const char* kStreamAttributes[] = {"security.capability", "system.posix_acl_access"};
+
+Result<StreamStates> CheckStandardStreams(const std::array<int, 3>& streams) {
+  StreamStates found;
   for (size_t i = 0; i < streams.size(); ++i) {
     const int fd = streams[i];
     struct stat st;
@@ -39,18 +46,34 @@ Result<StreamModes> CheckStandardStreams(const std::array<int, 3>& streams) {
       return Fail(Errc::kInvalid, "descriptor {} is {}: it would lead out of the sandbox", fd,
                   S_ISDIR(st.st_mode) ? "a directory" : "an O_PATH descriptor");
     }
-    if (S_ISREG(st.st_mode)) found.mode[i] = st.st_mode;
+    // One that is open for reading can be opened again, for writing, by /proc/self/fd.
+    if (S_ISBLK(st.st_mode)) {
+      return Unexpected(
+          Error(Errc::kInvalid,
+                fmt::format("descriptor {} is a block device: the command could write to it", fd))
+              .Hint("pass it through a pipe"));
+    }
+    if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) continue;
+    found[i].mode = st.st_mode;
+    for (size_t n = 0; S_ISREG(st.st_mode) && n < std::size(kStreamAttributes); ++n) {
+      found[i].has_attribute[n] = ::fgetxattr(fd, kStreamAttributes[n], nullptr, 0) >= 0;
+    }
   }
   return found;
 }
 
 // What the command wrote to a log is its own business, but not that the log becomes a setuid
-// program.
-void RestoreStandardStreams(const std::array<int, 3>& streams, const StreamModes& before) {
+// program, or another user's to read.
+void RestoreStandardStreams(const std::array<int, 3>& streams, const StreamStates& before) {
   for (size_t i = 0; i < streams.size(); ++i) {
     struct stat st;
-    const mode_t mode = before.mode[i];
-    if (mode == 0 || ::fstat(streams[i], &st) != 0 || st.st_mode == mode) continue;
+    const mode_t mode = before[i].mode;
+    if (mode == 0) continue;
+    for (size_t n = 0; S_ISREG(mode) && n < std::size(kStreamAttributes); ++n) {
+      if (before[i].has_attribute[n]) continue;
+      static_cast<void>(::fremovexattr(streams[i], kStreamAttributes[n]) == 0);
+    }
+    if (::fstat(streams[i], &st) != 0 || st.st_mode == mode) continue;
     static_cast<void>(::fchmod(streams[i], mode & 07777) == 0);
   }
 }
@@ -158,7 +181,7 @@ namespace {
 
 // `entered`: false when that failed because a cgroup could not be entered.
 Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entered) {
-  STRATA_ASSIGN(StreamModes streams, CheckStandardStreams(spec.stdio));
+  STRATA_ASSIGN(StreamStates streams, CheckStandardStreams(spec.stdio));
   ClosedStreams closed;
   STRATA_TRY(closed.Open());
   STRATA_ASSIGN(Confinement confinement, Confinement::Make(spec.limits, ::geteuid(), use));
