@@ -120,6 +120,15 @@ Result<void> SetLimit(int dir_fd, int version, size_t controller, uint64_t limit
 
 // Lets the groups in a v2 one have `needed`.
 Result<void> HandDown(int dir_fd, const std::array<bool, kControllers>& needed) {
+  // Only the root of all, which alone has no type, may have processes and groups with controllers.
+  // The kernel refuses that for memory; pids and cpu it lets be handed down, but then nothing can
+  // enter the groups.
+  if (::faccessat(dir_fd, "cgroup.type", F_OK, 0) == 0) {
+    STRATA_ASSIGN(std::string processes, ReadFile(dir_fd, "cgroup.procs"));
+    if (!processes.empty()) {
+      return Fail(Errc::kBusy, "it has processes, so it may not hand controllers down");
+    }
+  }
   STRATA_ASSIGN(std::string enabled, ReadFile(dir_fd, "cgroup.subtree_control", kSmallFile));
   while (!enabled.empty() && enabled.back() == '\n') enabled.pop_back();
   for (size_t i = 0; i < kControllers; ++i) {
@@ -225,8 +234,11 @@ void ReadCgroupUsage(int dir_fd, int version, CgroupUsage* usage) {
   } else {
     keep(&usage->memory_peak, ReadNumber(dir_fd, "memory.max_usage_in_bytes"));
     keep(&usage->oom_kills, ReadField(dir_fd, "memory.oom_control", "oom_kill"));
-    for (const char* file : {"memory.failcnt", "memory.memsw.failcnt"}) {
-      if (ReadNumber(dir_fd, file).value_or(0) > 0) usage->memory_limit_hit = true;
+    // Linux 6.13 stopped to count the failures. A charge is made for a few pages at a time.
+    constexpr uint64_t kBatch = 1 << 20;
+    auto limit = ReadNumber(dir_fd, "memory.limit_in_bytes");
+    if (limit && usage->memory_peak && *usage->memory_peak + kBatch >= *limit) {
+      usage->memory_limit_hit = true;
     }
   }
   keep(&usage->pids_peak, ReadNumber(dir_fd, "pids.peak"));  // Linux 6.1

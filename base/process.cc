@@ -27,8 +27,9 @@ Process::~Process() {
 
 Result<void> Process::Signal(int signal) {
   // The child is not reaped yet, so its pid cannot have been reused: kill is as safe as a pidfd.
-  int rc = pid_fd_.valid() ? sys::PidfdSendSignal(pid_fd_.get(), signal)
-                           : (::kill(pid_, signal) == 0 ? 0 : -errno);
+  int rc = pid_fd_.valid() ? sys::PidfdSendSignal(pid_fd_.get(), signal) : -ENOSYS;
+  // Denied by a container's filter (EPERM), as far as that can be told; an honest EPERM comes back from kill.
+  if (rc == -ENOSYS || rc == -EPERM) rc = ::kill(pid_, signal) == 0 ? 0 : -errno;
   if (rc < 0) return FailSys(-rc, "kill", std::to_string(pid_));
   return {};
 }

@@ -20,6 +20,9 @@ Error Error::Sys(int sys_errno, std::string_view call, std::string_view argument
     error.hint_ = "the disk quota is used up: see quota(1)";
   } else if (sys_errno == EMFILE) {
     error.hint_ = "too many open files: raise the limit with ulimit -n";
+  } else if (sys_errno == ENOENT &&
+             (argument.substr(0, 11) == "/proc/self/" || argument.substr(0, 17) == "/proc/sys/kernel/")) {
+    error.hint_ = "there is no /proc here: mount -t proc proc /proc";
   }
   return error;
 }

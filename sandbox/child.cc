@@ -144,10 +144,10 @@ void ForwardSignals() noexcept {
 }
 
 // Reaps until the command has ended. What it left running is killed by the kernel when we exit.
-void ReapUntil(pid_t command, ChildRecord* record) noexcept {
+void ReapUntil(pid_t command, bool stop_is_end, ChildRecord* record) noexcept {
   for (;;) {
     siginfo_t info{};
-    int rc = sys::WaitId(P_ALL, 0, &info, WEXITED, nullptr);
+    int rc = sys::WaitId(P_ALL, 0, &info, WEXITED | (stop_is_end ? WSTOPPED : 0), nullptr);
     if (rc == -ECHILD) return;
     if (rc == 0 && info.si_pid == command) {
       record->kind = ChildRecord::kEnded;
@@ -219,6 +219,7 @@ void RunPid1(const ChildPlan& plan) noexcept {
   auto require = [&](int rc) noexcept {
     if (rc < 0) {
       record.kind = ChildRecord::kSetupFailed;
+      record.step = static_cast<int32_t>(step);
       SendRecord(plan, record);
       sys::ExitNow(0);
     }
@@ -265,7 +266,7 @@ void RunPid1(const ChildPlan& plan) noexcept {
   // Nobody should wait for pid 1 to close these, and nothing is opened any more that could take their numbers.
   for (int fd = 0; fd <= 2; ++fd) ::close(fd);
 
-  ReapUntil(command.pid, &record);
+  ReapUntil(command.pid, plan.stop_is_end, &record);
   record.step_end_ns[step++] = MonotonicNs();
   SendRecord(plan, record);
   sys::ExitNow(0);

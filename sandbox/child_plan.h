@@ -66,6 +66,7 @@ struct ChildPlan {
   bool nested_userns;
   bool own_session;
   char pts_options[64];
+  bool stop_is_end;
   const char* shm_options;
   const char* tmp_options;
   sock_fprog filter;  // len 0: none
@@ -99,6 +100,7 @@ struct ChildRecord {
   int32_t kind = 0;
   int32_t signaled = 0;
   int32_t value = 0;
+  int32_t step = 0;  // kSetupFailed: a SandboxStep
   ChildFailure failure;
   char head[1024] = {};  // the start of a file whose interpreter is missing
   int64_t step_end_ns[kSteps] = {};  // CLOCK_MONOTONIC
@@ -128,7 +130,7 @@ int MountTmp(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept
 int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcept;
 
 // Of the command's process, in its root: makes its controlling terminal, and hands it to the parent.
-int MakeTerminal(const ChildTerminal& terminal, ChildFailure* failure) noexcept;
+int MakeTerminal(const ChildPlan& plan, ChildFailure* failure) noexcept;
 
 int64_t MonotonicNs() noexcept;
 

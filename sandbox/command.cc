@@ -196,9 +196,10 @@ void TryExec(const ChildPlan& plan, ChildRecord* record) noexcept {
 
 void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   static ChildRecord record;
-  auto require = [&](int rc) noexcept {
+  auto require = [&](int rc, SandboxStep step = SandboxStep::kRun) noexcept {
     if (rc >= 0) return;
     record.kind = ChildRecord::kSetupFailed;
+    record.step = static_cast<int32_t>(step);
     SendRecord(plan, record);
     sys::ExitNow(125);
   };
@@ -208,15 +209,17 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
     record.failure.Set(errno, "chdir", "/");
     require(-record.failure.sys_errno);
   }
-  require(SetUpNetwork(plan, &record.failure));
+  require(SetUpNetwork(plan, &record.failure), SandboxStep::kNetwork);
   char byte = 0;
   sys::Write(ready_fd, &byte, 1);
 
   // All this needs no root yet, so it overlaps with what pid 1 does.
   require(ReplaceStandardStreams(plan, &record.failure));
   require(SetLimits(plan, &record.failure));
-  require(LimitPrivileges(plan, &record.failure));
-  if (!plan.has_range) require(KeepCapabilities(plan.capabilities, &record.failure));
+  require(LimitPrivileges(plan, &record.failure), SandboxStep::kPrivileges);
+  if (!plan.has_range) {
+    require(KeepCapabilities(plan.capabilities, &record.failure), SandboxStep::kPrivileges);
+  }
   ResetSignals();
   CloseInherited(plan, go_fd);
   if (!plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));
@@ -225,7 +228,7 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   ::close(go_fd);
   require(ReplaceDevices(plan, &record.failure));
   if (plan.terminal.socket_fd >= 0) {
-    require(MakeTerminal(plan.terminal, &record.failure));
+    require(MakeTerminal(plan, &record.failure));
     ::close(plan.terminal.socket_fd);
   }
   CloseStandardStreams(plan);

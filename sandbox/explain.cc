@@ -58,8 +58,19 @@ std::string UserNamespaceHint() {
     return "user namespaces are off for ordinary users: sysctl kernel.unprivileged_userns_clone=1";
   }
   if (ReadSysctl("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1") {
-    return "AppArmor restricts user namespaces to programs with a profile: "
-           "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give strata a profile";
+    return "AppArmor restricts user namespaces to programs with a profile: install the one that comes "
+           "with strata, share/strata/apparmor.d/strata, to /etc/apparmor.d and load it (apparmor_parser "
+           "-r); or sysctl kernel.apparmor_restrict_unprivileged_userns=0";
+  }
+  return {};
+}
+
+std::string NamespaceLimitHint() {
+  for (const char* kind : {"mnt", "pid", "net", "ipc", "uts", "cgroup"}) {
+    const std::string path = fmt::format("/proc/sys/user/max_{}_namespaces", kind);
+    if (ReadSysctl(path.c_str()) == "0") {
+      return fmt::format("{} namespaces are off: sysctl user.max_{}_namespaces=15000", kind, kind);
+    }
   }
   return {};
 }
@@ -68,56 +79,106 @@ Error ExplainClone(int sys_errno) {
   Error error = Error::Sys(sys_errno, "clone", "with new namespaces")
                     .Wrap("start sandbox");
   std::string hint = UserNamespaceHint();
+  if (hint.empty()) hint = NamespaceLimitHint();
   if (hint.empty() && sys_errno == ENOSPC) {
     hint = "too many namespaces are in use, or nested too deeply: see /proc/sys/user";
-  } else if (hint.empty() && sys_errno == EPERM) {
+  } else if (hint.empty() && sys_errno == EAGAIN) {
+    hint = "too many processes: see ulimit -u, and pids.max of the control group";
+  } else if (hint.empty() && (sys_errno == EPERM || sys_errno == EACCES)) {
     hint = "this looks like a container that forbids user namespaces; `strata doctor` says more";
+  } else if (hint.empty() && (sys_errno == EINVAL || sys_errno == ENOSYS)) {
+    hint = "this kernel lacks some kind of namespace; `strata doctor` says more";
   }
   return hint.empty() ? error : Error(std::move(error).Hint(hint));
 }
 
 Error ExplainIds(Error error) {
   std::string hint = error.hint().empty() ? UserNamespaceHint() : std::string();
-  error = std::move(error).Wrap("set up sandbox: map ids");
+  error = std::move(error).Wrap("set up sandbox: ids");
   return hint.empty() ? error : std::move(error).Hint(std::move(hint));
 }
 
-Error ExplainSetup(const ChildRecord& record, const SandboxSpec& spec) {
-  Error error = record.failure.ToError().Wrap("set up sandbox");
-  const int sys_errno = record.failure.sys_errno;
-  const std::string_view call = record.failure.call;
-  const std::string_view argument = record.failure.argument;
-  if (argument.substr(0, 11) == "/proc/self/" && (sys_errno == EACCES || sys_errno == EPERM)) {
+namespace {
+
+// Whether a container's filter may be behind it: what root could do, and what an older kernel lacks.
+bool IsDenial(int sys_errno) {
+  return sys_errno == EPERM || sys_errno == EACCES || sys_errno == ENOSYS;
+}
+
+std::string HintAboutProc(const ChildFailure& failure) {
+  const std::string_view call = failure.call;
+  const std::string_view argument = failure.argument;
+  if (argument.substr(0, 11) == "/proc/self/" && IsDenial(failure.sys_errno)) {
     std::string hint = UserNamespaceHint();
-    return std::move(error).Hint(hint.empty() ? "user namespaces are restricted here; "
-                                                "`strata doctor` says more"
-                                              : hint);
+    return hint.empty() ? "user namespaces are restricted here; `strata doctor` says more" : hint;
   }
+  if (call == "mount proc on" && failure.sys_errno == EPERM) {
+    return "in a container whose /proc is masked no new one may be mounted; run the container with "
+           "an unmasked /proc: docker --security-opt systempaths=unconfined, podman --security-opt "
+           "unmask=ALL, Kubernetes procMount: Unmasked";
+  }
+  return {};
+}
+
+std::string HintAboutWhatIsMissing(const ChildFailure& failure) {
+  const std::string_view call = failure.call;
+  const std::string_view argument = failure.argument;
+  const int sys_errno = failure.sys_errno;
   if (call == "open mount point" && (sys_errno == ELOOP || sys_errno == ENOTDIR)) {
-    return std::move(error).Hint(
-        fmt::format("/{} is not a plain directory in this root", argument));
+    return fmt::format("/{} is not a plain directory in this root", argument);
   }
   if (call == "open mount point" && sys_errno == ENOENT) {
-    return std::move(error).Hint("a mount below another one needs its directory in that one's source");
+    return "a mount below another one needs its directory in that one's source";
   }
-  if (call == "open_tree" && sys_errno == ENOENT) {
-    return std::move(error).Hint("the source of a --bind must exist");
+  if (argument.substr(0, 5) == "/dev/" && sys_errno == ENOENT) {
+    return fmt::format("this machine or container has no {}, which every sandbox gets", argument);
   }
-  if (call == "chdir" && argument == spec.directory) {
+  if (call == "open_tree" && sys_errno == ENOENT) return "the source of a --bind must exist";
+  if (sys_errno == ENOSPC && call == "unshare") {
+    std::string hint = NamespaceLimitHint();
+    return hint.empty() ? "too many namespaces are in use: see /proc/sys/user" : hint;
+  }
+  if (sys_errno == ENODEV) {
+    return "this kernel lacks that file system: is there a module, as modprobe overlay loads one?";
+  }
+  return {};
+}
+
+// The set-up makes few calls that are not about privileges.
+std::string HintAboutDenial(const ChildFailure& failure) {
+  if (!IsDenial(failure.sys_errno)) return {};
+  std::string hint = UserNamespaceHint();  // AppArmor lets the namespace be made and denies its use
+  if (!hint.empty()) return hint;
+  const std::string_view call = failure.call;
+  if (call == "chdir" || call == "open" || call.substr(0, 4) == "open") return {};
+  return "a container's filter of system calls seems to deny this: docker and podman have "
+         "--security-opt seccomp=unconfined; `strata doctor` says more";
+}
+
+}  // namespace
+
+Error ExplainSetup(const ChildRecord& record, const SandboxSpec& spec) {
+  const ChildFailure& failure = record.failure;
+  const std::string_view call = failure.call;
+  Error error = failure.ToError()
+                    .Wrap(SandboxStepName(static_cast<SandboxStep>(record.step)))
+                    .Wrap("set up sandbox");
+  if (call == "chdir" && failure.argument == spec.directory) {
     return std::move(error).Hint("--chdir names a directory of the sandbox");
   }
-  if (call.substr(0, 13) == "mount overlay" && IsAboutUpper(sys_errno) &&
+  std::string hint = HintAboutProc(failure);
+  if (hint.empty()) hint = HintAboutWhatIsMissing(failure);
+  if (call.substr(0, 13) == "mount overlay" && IsAboutUpper(failure.sys_errno) &&
       !spec.root.upper.empty()) {
-    return Error(Errc::kUnsupported, error.message())
-        .Hint("can the file system of the scratch directory carry an overlay's upper? "
-              "Try --scratch tmpfs; `strata doctor` says more");
+    if (hint.empty() && failure.sys_errno == EPERM) hint = UserNamespaceHint();
+    if (hint.empty()) {
+      hint = "can the file system of the scratch directory carry an overlay's upper? "
+             "Try --scratch tmpfs; `strata doctor` says more";
+    }
+    return Error(Errc::kUnsupported, error.message()).Hint(std::move(hint));
   }
-  if (call == "mount proc on" && sys_errno == EPERM) {
-    return std::move(error).Hint(
-        "in a container whose /proc is masked no new one may be mounted; run the container with "
-        "an unmasked /proc");
-  }
-  return error;
+  if (hint.empty()) hint = HintAboutDenial(failure);
+  return hint.empty() ? error : Error(std::move(error).Hint(std::move(hint)));
 }
 
 void ExplainOutcome(const ChildRecord& record, const SandboxSpec& spec, SandboxResult* result) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Private to the sandbox, but for UserNamespaceHint: turns what the kernel or the child said into sentences, with a hint where
+// Private to the sandbox, but for the hints about namespaces: turns what the kernel or the child said into sentences, with a hint where
 // something can be done about it.
 #pragma once
 
@@ -14,6 +14,8 @@ namespace strata {
 
 // Why this machine does not let us make a user namespace, and what to do; empty where unknown.
 std::string UserNamespaceHint();
+// The same of the other kinds.
+std::string NamespaceLimitHint();
 
 // clone with all the namespaces failed.
 Error ExplainClone(int sys_errno);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <deque>
 #include <thread>
 
@@ -86,6 +87,11 @@ Error Failure(const std::string& command, const SandboxResult& result, const IdC
     return std::move(error).Hint(
         "integration commands are run by /bin/sh: add the layer that has it");
   }
+  const int signal = result.status.signaled ? result.status.value : 0;
+  if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) {
+    return Error(Errc::kSystem, fmt::format("{}: stopped itself by signal {}", command, signal))
+        .Hint("nobody is there to continue an integration command");
+  }
   Error error(Errc::kSystem,
               result.status.signaled
                   ? fmt::format("{}: was killed by signal {}", command, result.status.value)
@@ -116,6 +122,7 @@ SandboxSpec SpecFor(const Store& store, const Stage& stage, const StageOptions& 
   spec.seccomp = BuildFilter(ChownPolicy::kFail, NestedUserns::kDenied);
   spec.capabilities = DefaultCapabilities();
   spec.open_files = options.open_files;
+  spec.stop_is_end = true;
   spec.held = stage.Held();
   return spec;
 }

@@ -129,6 +129,7 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
   plan.private_network = spec.network == Network::kNone;
   plan.nested_userns = spec.nested_userns;
   plan.own_session = spec.own_session;
+  plan.stop_is_end = spec.stop_is_end;
   if (PidMaxIsNamespaced()) {
     std::snprintf(plan.pid_max, sizeof plan.pid_max, "%llu",
                   static_cast<unsigned long long>(kDefaultPids));

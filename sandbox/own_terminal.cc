@@ -38,11 +38,15 @@ int OpenSlave(int master, ChildFailure* failure) noexcept {
 
 }  // namespace
 
-int MakeTerminal(const ChildTerminal& terminal, ChildFailure* failure) noexcept {
+int MakeTerminal(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  const ChildTerminal& terminal = plan.terminal;
   Descriptor master(OpenMaster(failure));
   if (master.fd < 0) return master.fd;
   Descriptor slave(OpenSlave(master.fd, failure));
   if (slave.fd < 0) return slave.fd;
+  if (plan.has_range && ::fchown(slave.fd, plan.uid, plan.gid) != 0) {  // what the command becomes
+    return FailStep(failure, -errno, "fchown", "the new terminal");
+  }
   // Before anything runs that could see other ones.
   static_cast<void>(::tcsetattr(slave.fd, TCSANOW, &terminal.settings) == 0);
   static_cast<void>(sys::Ioctl(master.fd, TIOCSWINSZ, &terminal.size));

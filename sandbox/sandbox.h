@@ -15,7 +15,7 @@
 // A call may be made from any thread; calls are independent. It is the calling *thread* whose end ends the
 // sandbox (PR_SET_PDEATHSIG counts threads): RunSandbox blocks it, so only an end of the whole process, or a
 // pthread_exit out of `meanwhile`, can come first. The caller itself has no such tie to its own parent; a program
-// that wants one sets PR_SET_PDEATHSIG before. The caller must not reap children that are not its own
+// that wants one sets PR_SET_PDEATHSIG before (strata run --die-with-parent). The caller must not reap children that are not its own
 // (waitpid(-1)) meanwhile.
 //
 // Standard streams may be closed, and are so for the command then; nothing that is opened here takes
@@ -94,6 +94,8 @@ struct SandboxSpec {
   // With own_session: the command gets a controlling terminal of its own, in place of those of its
   // standard streams that are this one (sandbox/terminal.h). Not owned.
   Terminal* terminal = nullptr;
+  // Nobody is there to continue it: a command that stops itself (SIGSTOP, SIGTSTP ...) has ended by that signal.
+  bool stop_is_end = false;
   std::optional<rlimit> open_files;      // RLIMIT_NOFILE of the command; else the caller's
   SandboxLimits limits;
   int64_t timeout_ms = 0;                // 0: none. Then TERM to everything, and KILL:

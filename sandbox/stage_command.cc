@@ -97,7 +97,7 @@ int DropRights(const Plan& plan, ChildFailure* failure) noexcept {
   if (plan.open_files != nullptr) ::setrlimit(RLIMIT_NOFILE, plan.open_files);
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
-  for (int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGXFSZ}) {
+  for (int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGXFSZ, SIGPWR}) {
     ::sigaction(signal, &standard, nullptr);
   }
   ::sigprocmask(SIG_SETMASK, &plan.signal_mask, nullptr);
@@ -129,6 +129,13 @@ Result<void> MapIds(pid_t pid) {
 }
 
 std::atomic<pid_t> g_child{0};
+std::atomic<bool> g_orphaned{false};  // in the guardian: strata is dead
+
+extern "C" void EndWithStrata(int) {
+  g_orphaned.store(true, std::memory_order_relaxed);
+  pid_t child = g_child.load(std::memory_order_relaxed);
+  if (child > 0) ::kill(child, SIGKILL);
+}
 
 extern "C" void PassOn(int signal) {
   int saved = errno;
@@ -143,6 +150,7 @@ class SignalsPassedOn {
  public:
   explicit SignalsPassedOn(pid_t child) {
     g_child.store(child, std::memory_order_relaxed);
+    if (g_orphaned.load(std::memory_order_relaxed)) ::kill(child, SIGKILL);
     struct sigaction action {};
     for (size_t i = 0; i < std::size(kSignals); ++i) {
       action.sa_handler = i < 2 ? SIG_IGN : PassOn;
@@ -207,9 +215,29 @@ Result<int> WaitForCommand(Process& child, int report_fd, std::optional<Error>* 
   return missing ? 127 : 126;
 }
 
-}  // namespace
+// How it ended in the guardian: plain data that fits a pipe.
+struct Ending {
+  enum Kind : int32_t { kStatus, kProblem, kError };
+  Kind kind = kStatus;
+  int32_t status = 0;
+  Errc code = Errc::kSystem;
+  char message[1024] = {};
+  char hint[512] = {};
 
-Result<int> RunStageCommand(const StageCommand& command, std::optional<Error>* problem) {
+  void Set(Kind what, const Error& error) {
+    kind = what;
+    code = error.code();
+    error.message().copy(message, sizeof message - 1);
+    error.hint().copy(hint, sizeof hint - 1);
+  }
+  Error ToError() const {
+    Error error(code, message);
+    return hint[0] == '\0' ? error : std::move(error).Hint(hint);
+  }
+};
+static_assert(sizeof(Ending) <= 4096, "must fit PIPE_BUF, to be written at once");
+
+Result<int> RunHere(const StageCommand& command, std::optional<Error>* problem) {
   STRATA_ASSIGN(Pipe go, MakePipe());
   STRATA_ASSIGN(Pipe report, MakePipe());
   char* cwd = ::getcwd(nullptr, 0);
@@ -262,6 +290,47 @@ Result<int> RunStageCommand(const StageCommand& command, std::optional<Error>* p
   char byte = 0;
   sys::Write(go.write.get(), &byte, 1);
   return WaitForCommand(child, report.read.get(), problem);
+}
+
+// The command is the child of a guardian, and all that it starts is the guardian's when it loses
+// its own parent. So when strata is killed, there is somebody who is told by the kernel and can end
+// all of it.
+[[noreturn]] void RunGuardian(const StageCommand& command, pid_t parent, int ending_fd) {
+  struct sigaction action {};
+  action.sa_handler = EndWithStrata;
+  ::sigaction(SIGPWR, &action, nullptr);
+  sys::Prctl(PR_SET_PDEATHSIG, SIGPWR);
+  if (::getppid() != parent)
+    sys::ExitNow(125);  // dead before the kernel knew that we want to hear of it
+  std::optional<Error> problem;
+  Result<int> status = RunHere(command, &problem);
+  Ending ending;
+  if (status) ending.status = *status;
+  if (problem) ending.Set(Ending::kProblem, *problem);
+  if (!status) ending.Set(Ending::kError, status.error());
+  sys::Write(ending_fd, &ending, sizeof ending);
+  sys::ExitNow(0);
+}
+
+}  // namespace
+
+Result<int> RunStageCommand(const StageCommand& command, std::optional<Error>* problem) {
+  STRATA_ASSIGN(Pipe pipe, MakePipe());
+  sys::Prctl(PR_SET_CHILD_SUBREAPER, 1);  // should the guardian be killed
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();  // glibc's, so that the guardian has a heap that works
+  if (pid < 0) return FailSys(errno, "fork");
+  if (pid == 0) RunGuardian(command, parent, pipe.write.get());
+  Process guardian(pid, UniqueFd());
+  pipe.write.reset();
+  SignalsPassedOn signals(pid);
+  STRATA_ASSIGN(ExitStatus exit, guardian.Wait());
+  EndTheRest();
+  Ending ending;
+  if (sys::Read(pipe.read.get(), &ending, sizeof ending) != sizeof ending) return exit.ShellCode();
+  if (ending.kind == Ending::kError) return Unexpected(ending.ToError());
+  if (ending.kind == Ending::kProblem) *problem = ending.ToError();
+  return ending.status;
 }
 
 }  // namespace strata

@@ -8,7 +8,7 @@
 //
 // The caller's ids stay what they are: root gets all ids and a build's capabilities, another user
 // keeps the own id, and no capabilities. When the command has ended, what it left running is
-// killed, so that nothing holds the mount.
+// killed, so that nothing holds the mount; and so is all of it when this process is killed.
 //
 // Not thread-safe: it waits for all children of the process, and takes its signals.
 #pragma once

@@ -48,6 +48,7 @@ class Terminal {
   void Attach(UniqueFd master, UniqueFd slave);
   // The command's terminal is taken away: the kernel sends SIGHUP to its session, reads there end.
   void HangUp();
+  bool hung_up() const { return hung_up_; }  // also when the caller's is gone
   // The settings as they were, and then, after a stop, raw mode again.
   void Suspend();
   void Continue();

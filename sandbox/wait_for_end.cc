@@ -35,6 +35,7 @@ class Watch {
       // The terminal first: a signal may be about it.
       if (polled[2].revents != 0) TakeTerminal();
       if (terminal_ != nullptr) terminal_->Relay(relayed);
+      if (terminal_ != nullptr && terminal_->hung_up()) AskToEnd();
       if ((polled[1].revents & POLLIN) != 0) STRATA_TRY(TakeSignal());
       if (polled[0].revents != 0) {
         ended_ = true;
@@ -68,6 +69,13 @@ class Watch {
     return pid1_.Signal(SIGPWR);
   }
 
+  // The kernel has sent SIGHUP inside; what ignores it has the grace.
+  void AskToEnd() {
+    if (asked_ || ended_) return;
+    asked_ = true;
+    Within(spec_.grace_ms);
+  }
+
   void TakeTerminal() {
     int ends[2];
     if (sys::ReceiveFds(terminal_socket_, ends, 2) == 2) {
@@ -94,9 +102,7 @@ class Watch {
         // An interactive shell ignores SIGTERM, but not that its terminal is gone.
         terminal_->HangUp();
         if (ended_) abandoned_ = true;
-        if (asked_ || ended_) return {};
-        asked_ = true;
-        Within(spec_.grace_ms);
+        AskToEnd();
         return {};
       case SIGWINCH:
         terminal_->Resize();

@@ -20,8 +20,8 @@ struct Descriptor {
   }
 };
 
-// What the kernel wrote into the context, if anything, is better than its errno.
-void Explain(int fs_fd, int error, const char* key, const char* value,
+// What the kernel wrote into the context, if anything, is better than its errno. Returns whether it did.
+bool Explain(int fs_fd, int error, const char* key, const char* value,
              ChildFailure* failure) noexcept {
   char argument[sizeof failure->argument];
   char log[256];
@@ -34,6 +34,7 @@ void Explain(int fs_fd, int error, const char* key, const char* value,
     std::snprintf(argument, sizeof argument, "%s=%.300s", key, value);
   }
   failure->Set(error, "mount overlay: fsconfig", argument);
+  return size > 2;
 }
 
 int SetLayer(int fs_fd, const char* key, const char* path, ChildFailure* failure) noexcept {
@@ -62,7 +63,8 @@ int SetOption(int fs_fd, const char* key, const char* value, ChildFailure* failu
 // What an older kernel, or the filter of a container, answers to a call of the new interface.
 bool IsMissing(int rc) noexcept { return rc == -ENOSYS || rc == -EPERM; }
 
-// `too_old`: the kernel has no such interface; so it is too with -EINVAL at the first "lowerdir+".
+// `too_old`: the kernel has no such interface; so it is too with -EINVAL at the first "lowerdir+", or, before
+// Linux 6.5, with one in the end and no word why: such a kernel collects any options for the old interface.
 int MountByFsConfig(const OverlayPlan& plan, bool* too_old, ChildFailure* failure) noexcept {
   *too_old = false;
   Descriptor fs{sys::FsOpen("overlay", 0)};
@@ -94,7 +96,7 @@ int MountByFsConfig(const OverlayPlan& plan, bool* too_old, ChildFailure* failur
   if (plan.uniform_inodes && (rc = SetOption(fs.fd, "xino", "on", failure)) < 0) return rc;
   rc = sys::FsConfig(fs.fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
   if (rc < 0) {
-    Explain(fs.fd, -rc, "create", "", failure);
+    *too_old = !Explain(fs.fd, -rc, "create", "", failure) && rc == -EINVAL;
     return rc;
   }
   rc = sys::FsMount(fs.fd, 0, plan.attributes);

@@ -25,6 +25,8 @@ std::string BootId() {
 // The directory whose sync volatile mounts leave out marks itself in the work directory, and may
 // not be mounted again while the mark is there.
 constexpr char kVolatileMark[] = "work/work/incompat";
+// In a workspace that was used with a range of ids.
+constexpr char kSeveralIds[] = "subuid";
 
 }  // namespace
 
@@ -109,6 +111,14 @@ Result<void> Stage::OpenWorkspace(const std::string& name) {
   struct stat st;
   if (sys::FstatAt(workspace_.fd(), "upper", &st) == -ENOENT) {
     STRATA_TRY(MakeUpperAndWork(workspace_.fd()));
+  }
+  if (mapping_) {
+    STRATA_TRY(ReplaceFile(workspace_.fd(), kSeveralIds, "subuid\n"));
+  } else if (sys::FstatAt(workspace_.fd(), kSeveralIds, &st) == 0) {
+    // They would be nobody's, and could be neither read nor removed.
+    return Unexpected(
+        Error(Errc::kInvalid, fmt::format("workspace {}: it may have files of several owners", name))
+            .Hint("--userns=subuid shows them as they are"));
   }
   const std::string boot = BootId();
   // The kernel makes it with mode 0000.
@@ -257,6 +267,7 @@ Result<void> Stage::MakeMovable(const std::string& directory) const {
 Result<void> Stage::KeepAsWorkspace(const std::string& name) {
   // As after any other unclean end: the next run finds the mark and the boot id.
   STRATA_TRY(ReplaceFile(scratch_.fd(), "boot", BootId()));
+  if (mapping_) STRATA_TRY(ReplaceFile(scratch_.fd(), kSeveralIds, "subuid\n"));
   int rc = sys::RenameAt2(store_->fd(), scratch_.path().c_str(), store_->fd(),
                           ("workspaces/" + name).c_str(), RENAME_NOREPLACE);
   if (rc < 0) return FailSys(-rc, "rename", scratch_.path());

@@ -2,10 +2,12 @@
 
 import errno
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+import waiting
 from conftest import Result, Symlink
 
 # All that the new mount interface is made of.
@@ -44,7 +46,9 @@ DENIED = {
     "open_tree": "open_tree",
     "mount_setattr": "mount_setattr",
     "new-mount-api": MOUNT_API,
-    "all": f"clone3,openat2,{MOUNT_API}",
+    "close_range": "close_range",
+    "pidfd_send_signal": "pidfd_open,pidfd_send_signal",
+    "all": f"clone3,openat2,close_range,pidfd_open,pidfd_send_signal,{MOUNT_API}",
 }
 
 
@@ -131,6 +135,17 @@ def test_a_captured_layer_is_the_same(deny, strata, layers, answer, names):
 def test_status_and_timeout_work_without_clone3(deny, base, answer):
     assert deny(answer, "clone3", "run", "base", "--", "sh", "-c", "exit 42").returncode == 42
     assert deny(answer, "clone3", "run", "--timeout", "0.3", "base", "--", "sleep", "1000").returncode == 124
+
+
+@pytest.mark.parametrize("signal_name, status", [("TERM", 143), ("INT", 130)])
+def test_signals_are_forwarded_without_pidfd_send_signal(strata, deny, base, answer, signal_name, status):
+    process = subprocess.Popen(
+        [deny.tool, answer, "pidfd_open,pidfd_send_signal", *strata.command("run", "base", "--", "sh", "-c", "echo up; exec sleep 1000")],
+        env=strata.environment(), cwd=strata.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )
+    waiting.read_until(process, b"up")
+    process.send_signal(getattr(signal, f"SIG{signal_name}"))
+    assert waiting.finish(process)[0] == status
 
 
 def test_links_on_the_way_to_a_mount_point_never_lead_out_without_openat2(deny, strata, base, layer, answer, tmp_path):

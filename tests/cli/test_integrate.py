@@ -21,6 +21,12 @@ def integrated(store):
     return sorted(path.name for path in (store / "derived").glob("integration-*"))
 
 
+def test_a_command_that_stops_itself_is_an_error(strata, base):
+    """There is nobody to continue it; composing would wait for ever."""
+    strata("compose", "--integrate", "kill -STOP $$", "base").fails(
+        1, "integrate: kill -STOP $$: stopped itself by signal 19\n", "hint: nobody is there to continue")
+
+
 def test_runs_before_the_root_is_used(strata, base):
     assert strata.sh("cat /made", options=("--integrate", "echo x > /made")).ok().out == "x"
 

@@ -108,6 +108,24 @@ def test_a_run_that_is_killed_leaves_nothing_visible(strata, base, store, kind):
 
 
 @pytest.mark.leaves_files
+def test_a_set_up_that_is_killed_leaves_no_process(strata, base, store, tmp_path):
+    """At instants all over the set-up, which takes a few milliseconds; the command would run on."""
+    chance = random.Random(5)
+    up = duration(lambda: strata("run", "-q", "base", "--", "true").ok())
+    for _ in range(2 * ROUNDS):
+        process = strata.start("run", "-q", "--bind", f"{tmp_path}:/mnt", "base", "--", "sh", "-c", "setsid sleep 1000 & exec sleep 1000")
+        time.sleep(chance.uniform(0, 1.2 * up))
+        below = waiting.descendants(process.pid)
+        process.kill()
+        process.communicate()
+        # Also one that was being made when we looked: they are handed to this process, as nobody else has them.
+        waiting.until(lambda: all(map(waiting.gone, below)) and not waiting.running(waiting.descendants(os.getpid())),
+                      "the sandbox to die", seconds=10)
+    strata("rm", "-f", "base").ok()  # no lease is left
+    check(store)
+
+
+@pytest.mark.leaves_files
 def test_leftovers_are_collected_by_a_later_import(strata, base, store, tmp_path):
     archive = write_tar(tmp_path / "big.tar", big_layer(1))
     strata("import", "-q", archive).ok()

@@ -90,6 +90,71 @@ def test_a_stopped_run_can_be_killed(strata, base):
     assert all(map(waiting.gone, inside))
 
 
+def test_all_process_groups_are_stopped_and_continued(strata, base):
+    script = """
+    setsid sh -c 'while :; do sleep 0.01; done' &
+    sh -c 'setsid sh -c "while :; do sleep 0.01; done" & while :; do sleep 0.01; done' &
+    echo up; while :; do sleep 0.01; done
+    """
+    process, _ = started(strata, script)
+    waiting.until(lambda: waiting.at_least(6, waiting.descendants(process.pid)))
+    for _ in range(5):
+        process.send_signal(signal.SIGTSTP)
+        waiting.until(lambda: waiting.state(process.pid) == "T", "strata to stop")
+        waiting.until(lambda: all(waiting.state(pid) in ("T", "Z", "") for pid in waiting.descendants(process.pid)[1:]))
+        process.send_signal(signal.SIGCONT)
+        waiting.until(lambda: not any(waiting.state(pid) == "T" for pid in [process.pid, *waiting.descendants(process.pid)]))
+    process.terminate()
+    assert waiting.finish(process)[0] == 143
+
+
+@pytest.mark.parametrize("what", ["trap 'echo continued; exit 3' CONT", "trap '' CONT"], ids=["catches", "ignores"])
+def test_a_command_that_handles_sigcont_is_stopped_and_continued(strata, base, what):
+    process, inside = started(strata, f"{what}; echo up; while :; do sleep 0.01; done")
+    process.send_signal(signal.SIGTSTP)
+    waiting.until(lambda: waiting.state(process.pid) == "T", "strata to stop")
+    waiting.until(lambda: waiting.state(inside[1]) == "T", "the command to stop")
+    process.send_signal(signal.SIGCONT)
+    waiting.until(lambda: waiting.state(inside[1]) != "T", "the command to go on")
+    if "exit" in what:
+        assert waiting.finish(process)[:2] == (3, b"continued\n")
+    else:
+        process.terminate()
+        assert waiting.finish(process)[0] == 143
+
+
+@pytest.mark.leaves_files
+def test_a_stop_during_the_set_up_stops_all_and_can_be_continued(strata, base):
+    for delay in range(12):
+        process = strata.start("run", "base", "--", "sh", "-c", "echo up; exec sleep 0.05")
+        time.sleep(delay / 1000)
+        process.send_signal(signal.SIGTSTP)
+        waiting.until(lambda: waiting.state(process.pid) in ("T", "Z"), "strata to stop or to end")
+        process.send_signal(signal.SIGCONT)
+        assert waiting.finish(process)[:2] == (0, b"up\n")
+
+
+def test_the_parent_of_strata_may_die(strata, base, tmp_path):
+    """As of any command: nohup, a CI runner that is restarted. The sandbox is tied to strata alone."""
+    command = strata.command("run", "--bind", f"{tmp_path}:/mnt", "base", "--", "sh", "-c", "touch /mnt/up; sleep 0.3; echo x > /mnt/done")
+    parent = subprocess.Popen(["sh", "-c", '"$@" & wait', "sh", *command], env=strata.environment(), stdin=subprocess.DEVNULL)
+    waiting.until((tmp_path / "up").exists)
+    parent.kill()
+    parent.wait()
+    waiting.until((tmp_path / "done").exists)
+
+
+@pytest.mark.leaves_files
+def test_strata_dies_with_its_parent_when_asked_to(strata, base, tmp_path):
+    command = strata.command("run", "--die-with-parent", "--bind", f"{tmp_path}:/mnt", "base", "--", "sh", "-c", "touch /mnt/up; sleep 1000")
+    parent = subprocess.Popen(["sh", "-c", '"$@" & wait', "sh", *command], env=strata.environment(), stdin=subprocess.DEVNULL)
+    waiting.until((tmp_path / "up").exists)
+    below = waiting.descendants(parent.pid)
+    parent.kill()
+    parent.wait()
+    waiting.until(lambda: all(map(waiting.gone, below)), "strata and its sandbox to die")
+
+
 # --- death ---------------------------------------------------------------------------------------------
 
 
@@ -126,6 +191,26 @@ def test_a_command_that_kills_everything_ends_alone(strata, base):
 
 def test_pid_1_cannot_be_killed_from_inside(strata, base):
     assert strata.sh("kill -9 1; kill -STOP 1; sleep 0.05; echo alive").out == "alive"
+
+
+def test_pid_1_goes_on_whatever_it_is_sent_from_inside(strata, base):
+    names = "HUP QUIT ILL TRAP ABRT BUS FPE USR1 SEGV USR2 PIPE ALRM CHLD TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO SYS"
+    script = f"trap '' HUP QUIT USR1 USR2 WINCH; for name in {names}; do kill -$name 1; done; kill -9 1; kill -STOP 1; sleep 0.05; (true &); echo alive"
+    assert strata.sh(script).ok().out == "alive"
+
+
+def test_a_zombie_that_nobody_waits_for_is_reaped(strata, base):
+    script = "for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'exit 0' &); done; sleep 0.2; ps -o stat,comm | grep -c '^Z'"
+    assert strata.sh(script).out == "0"
+
+
+def test_a_daemon_that_is_left_behind_is_ended(strata, base, tmp_path):
+    daemon = "trap \"\" TERM HUP INT; while :; do echo x >> /mnt/beat; sleep 0.01; done"
+    script = f"setsid sh -c '{daemon}' > /dev/null 2>&1 < /dev/null & while ! test -s /mnt/beat; do sleep 0.01; done"
+    strata.sh(script, options=("--bind", f"{tmp_path}:/mnt")).ok()
+    size = (tmp_path / "beat").stat().st_size
+    time.sleep(0.1)
+    assert (tmp_path / "beat").stat().st_size == size
 
 
 def test_a_signal_that_the_caller_ignores_is_ignored_inside(strata, base):

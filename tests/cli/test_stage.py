@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import waiting
 from conftest import Result
 
 ROOT = os.geteuid() == 0
@@ -75,12 +77,14 @@ def test_what_the_command_leaves_running_is_killed(strata, layers, tmp_path):
 
 
 @pytest.mark.leaves_files
-def test_what_outlives_a_killed_strata_keeps_its_layers(strata, layer, tmp_path):
+def test_what_outlives_strata_and_its_guardian_keeps_its_layers(strata, layer, tmp_path):
     layer("one", {"etc/file": "one\n"})
     script = f"sleep 60 < /dev/null > /dev/null 2>&1 & echo new > {tmp_path}/at/new; echo $!; wait"
     running = strata.start("stage", "-m", "overlay", "one", tmp_path / "at", "--", "sh", "-c", script)
     pid = int(running.stdout.readline())
     try:
+        running.send_signal(signal.SIGSTOP)  # or it would end all that the guardian leaves
+        os.kill(waiting.descendants(running.pid)[0], signal.SIGKILL)
         running.kill()
         running.wait()
         strata("rm", "one").fails(1, "in use by a running stage")
@@ -368,3 +372,33 @@ if ROOT:  # who may mount it
 
 def test_unstage_of_what_is_not_there_says_so(strata, base, tmp_path):
     strata("unstage", tmp_path / "gone").fails(1, "gone: this store has staged nothing there")
+
+
+# --- killed --------------------------------------------------------------------------------------------
+
+RUN_ON = "setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000' & (sleep 1000 &); trap '' TERM HUP; echo up; sleep 1000"
+
+
+@pytest.mark.leaves_files
+@pytest.mark.parametrize("who", ["strata", "its guardian", "the command"])
+def test_nothing_runs_on_when_one_of_them_is_killed(strata, layers, tmp_path, who):
+    (tmp_path / "root").mkdir()
+    process = strata.start("stage", *layers, tmp_path / "root", "--", "sh", "-c", RUN_ON)
+    waiting.read_until(process, b"up")
+    below = waiting.until(lambda: waiting.at_least(5, waiting.descendants(process.pid)))
+    os.kill({"strata": process.pid, "its guardian": below[0], "the command": below[1]}[who], signal.SIGKILL)
+    assert waiting.finish(process)[0] == (-9 if who == "strata" else 137)
+    waiting.until(lambda: all(map(waiting.gone, below)), "everything to die", seconds=5)
+    strata("rm", "-f", "one").ok()  # no lease is left
+
+
+@pytest.mark.leaves_files
+def test_strata_can_be_killed_at_any_instant(strata, layers, tmp_path):
+    (tmp_path / "root").mkdir()
+    for number in range(30):
+        process = strata.start("stage", *layers, tmp_path / "root", "--", "sh", "-c", "setsid sleep 1000 & exec sleep 1000")
+        time.sleep(number / 1500)
+        below = waiting.descendants(process.pid)
+        process.kill()
+        process.communicate()
+        waiting.until(lambda: all(map(waiting.gone, below)) and not waiting.running(waiting.descendants(os.getpid())), "everything to die")

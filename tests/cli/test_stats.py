@@ -52,6 +52,25 @@ def test_tells_of_a_command_that_could_not_run(strata, base, tmp_path, command, 
     assert (stats["outcome"], stats["status"]) == (outcome, status)
 
 
+def test_names_the_signal_and_where_changes_were_kept(strata, base, tmp_path):
+    stats = stats_of(strata, tmp_path, "kill -SEGV $$")
+    assert (stats["signal_name"], stats["upper"]) == ("SIGSEGV", "store")
+    assert stats_of(strata, tmp_path, "true", "--read-only")["upper"] == "none"
+    assert stats_of(strata, tmp_path, "true", "--scratch", "tmpfs")["upper"] == "tmpfs"
+    assert stats_of(strata, tmp_path, "true", "--workspace", "w")["upper"] == "workspace"
+
+
+def test_tells_why_nothing_has_run(strata, base, tmp_path):
+    """Else whoever reads the file takes it for that of the run before."""
+    (tmp_path / "stats.json").write_text("old")
+    done = strata("run", "--stats", tmp_path / "stats.json", "--chdir", "/nowhere", "base", "--", "true").fails(125)
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert (stats["outcome"], stats["status"], stats["exit_code"], stats["signal"]) == ("setup-failed", 125, None, None)
+    assert done.stderr == f"strata: {stats['error']}\nhint: {stats['hint']}\n"
+    assert stats["error"] == "set up sandbox: run: chdir /nowhere: No such file or directory"
+    assert stats["command"] == ["true"] and stats["layers"] == [base]
+
+
 def test_usage_is_that_of_the_command(strata, base, tmp_path):
     usage = stats_of(strata, tmp_path, "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")["rusage"]
     assert usage["user_us"] > 10_000

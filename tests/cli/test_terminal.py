@@ -241,6 +241,16 @@ def test_everything_is_gone_when_the_terminal_window_is_closed(shell):
     waiting.until(lambda: all(map(waiting.gone, inside)))
 
 
+def test_what_ignores_that_the_terminal_is_gone_is_killed_after_the_grace(strata, base, open_terminal):
+    script = "trap '' HUP TERM; echo u''p; while :; do sleep 0.05; done"
+    terminal = open_terminal(strata.command("run", "-t", "--grace", "0.3s", "base", "--", "sh", "-c", script))
+    terminal.expect("up")
+    inside = waiting.descendants(terminal.process.pid)
+    terminal.hang_up()
+    assert terminal.process.wait(waiting.PATIENCE) == 137
+    waiting.until(lambda: all(map(waiting.gone, inside)))
+
+
 @pytest.mark.leaves_files
 def test_everything_is_gone_when_strata_is_killed(shell):
     shell.type("busybox nohup setsid sleep 1000 &\n")

@@ -6,6 +6,7 @@ As root the range is 0 to 65535 as they are; an ordinary user needs newuidmap an
 import os
 import shutil
 import subprocess
+import time
 
 import pytest
 from conftest import Dir, File, write_tar
@@ -225,14 +226,41 @@ def test_a_workspace_keeps_its_owners(strata, base):
     assert strata.sh("stat -c %u:%g /d/f; rm -r /d", options=options).ok().out == "42:43"
 
 
+def test_a_workspace_of_several_owners_is_not_for_one_id(strata, base):
+    strata.sh("touch /f && chown 42 /f", options=(*SUBUID, "--workspace", "w")).ok()
+    strata.sh("true", options=("--workspace", "w")).fails(125, "workspace w: it may have", "hint: --userns=subuid")
+    strata.sh("true", options=("--workspace", "one")).ok()
+    strata.sh("true", options=(*SUBUID, "--workspace", "one")).ok()
+
+
+def test_what_failed_is_kept_with_its_owners(strata, base):
+    done = strata.sh("touch /f && chown 42 /f; false", options=(*SUBUID, "--keep-failed")).fails(1, "look at what failed")
+    assert "--userns subuid" in done.stderr
+    name = done.stderr.split("--workspace ")[1].split()[0]
+    assert strata.sh("stat -c %u /f", options=(*SUBUID, "--workspace", name)).ok().out == "42"
+
+
+def test_gc_removes_what_a_killed_run_left(strata, base, store):
+    script = "mkdir -m 700 /a && touch /a/b && chown -R 42:43 /a; echo ready; sleep 60"
+    process = strata.start("run", *SUBUID, "base", "--", "sh", "-c", script, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while any((store / "stages").glob("*/upper/a")) and time.monotonic() < deadline:
+        strata("gc", "--all").ok()
+    assert not list((store / "stages").glob("*/upper/a"))
+
+
 def test_what_a_killed_run_left_is_removed_by_the_next(strata, base, store):
     script = "mkdir -m 700 /a /a/b && touch /a/b/c && chown -R 42:43 /a; echo ready; sleep 60"
     process = strata.start("run", *SUBUID, "base", "--", "sh", "-c", script, text=True)
     assert process.stdout.readline() == "ready\n"
     process.kill()
     process.communicate()
-    while strata.sh("true").ok() and any((store / "stages").glob("*/upper/a")):
-        pass
+    deadline = time.monotonic() + 10  # the lock goes with the last process of the sandbox
+    while any((store / "stages").glob("*/upper/a")) and time.monotonic() < deadline:
+        strata.sh("true").ok()
     assert not list((store / "stages").glob("*/upper/*"))
 
 

@@ -67,3 +67,8 @@ def state(pid):
 
 def gone(pid):
     return state(pid) in ("", "Z", "X")
+
+
+def running(pids):
+    """Those that are not zombies."""
+    return [pid for pid in pids if not gone(pid)]

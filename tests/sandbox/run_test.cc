@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sys/file.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <set>
@@ -274,6 +277,37 @@ TEST_F(RunTest, TheStandardStreamsCanBeOthersThanTheCallers) {
   // The last one is that of the directory which ls reads.
   EXPECT_EQ(Must(ReadFile(AT_FDCWD, Path("said"), 1 << 20)),
             "what it reads\nerror\n0\n1\n2\n3\n");
+}
+
+TEST_F(RunTest, ClosedStandardStreamsStayClosedAndNothingTakesTheirPlace) {
+  const SandboxSpec spec = Script(
+      "for fd in 0 1 2; do [ -e /proc/$$/fd/$fd ] && open=$open$fd; done; echo \"[$open]\" > /host/out");
+  for (unsigned closed = 0; closed < 8; ++closed) {
+    SandboxSpec again = spec;
+    NewDir("root/closed-upper" + std::to_string(closed));
+    NewDir("root/closed-work" + std::to_string(closed));
+    again.root.upper = "closed-upper" + std::to_string(closed);
+    again.root.work = "closed-work" + std::to_string(closed);
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      for (int fd = 0; fd <= 2; ++fd) {
+        if ((closed >> fd & 1) != 0) ::close(fd);
+      }
+      auto result = RunSandbox(again);
+      bool same = true;
+      for (int fd = 0; fd <= 2; ++fd) same = same && (::fcntl(fd, F_GETFD) < 0) == ((closed >> fd & 1) != 0);
+      ::_exit(result && result->ShellCode() == 0 && same ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0) << closed;
+    std::string expected;
+    for (int fd = 0; fd <= 2; ++fd) {
+      if ((closed >> fd & 1) == 0) expected += static_cast<char>('0' + fd);
+    }
+    EXPECT_EQ(Written(), "[" + expected + "]\n") << closed;
+  }
 }
 
 TEST_F(RunTest, ADirectoryAsAStandardStreamIsRefused) {

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 #include "base/io.h"
@@ -12,6 +13,7 @@
 #include "base/temp_dir.h"
 #include "sandbox/explain.h"
 #include "sandbox/id_choice.h"
+#include "sandbox/limits.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/probes.h"
@@ -29,6 +31,7 @@ struct Check {
   std::string detail;     // what was found, or the failed call
   std::string effect;     // of its lack
   std::string fix;
+  std::string means;        // of a limit, as in --stats
 };
 
 Check Tried(const char* name, const Result<void>& result, const char* effect, std::string fix) {
@@ -45,6 +48,7 @@ Check Required(Check check) {
 Check UserNamespaces() {
   auto result = ProbeUserNamespace();
   std::string fix = result ? std::string() : UserNamespaceHint();
+  if (fix.empty() && !result && result.error().sys_errno() == ENOENT) fix = "mount -t proc proc /proc";
   if (fix.empty())
     fix =
         "in a container: let it make user namespaces (docker, podman: "
@@ -142,26 +146,40 @@ Check Fuse() {
   return check;
 }
 
-Check Cgroup() {
-  Check check{.name = "cgroup delegation",
-              .effect = "memory and processor limits of a sandbox cannot be enforced as a whole",
-              .fix = "on systemd: systemd-run --user --scope -p Delegate=yes strata ..."};
-  auto own = ReadFile(AT_FDCWD, "/proc/self/cgroup");
-  size_t line = own ? own->rfind("0::/", 0) : std::string::npos;
-  if (own && line == std::string::npos) {
-    line = own->find("\n0::/");
-    if (line != std::string::npos) ++line;
-  }
-  if (line == std::string::npos) {
-    check.detail = "no cgroup v2 hierarchy";
-    return check;
-  }
-  std::string path = own->substr(line + 3, own->find('\n', line) - line - 3);
-  std::string directory = "/sys/fs/cgroup" + path;
-  check.good = ::access(directory.c_str(), W_OK) == 0 &&
-               ::access((directory + "/cgroup.procs").c_str(), W_OK) == 0;
-  check.detail = check.good ? directory : directory + " is not writable";
-  return check;
+// What holds a run to --memory, --pids and --cpus; only a cgroup does it well.
+std::vector<Check> Limits() {
+  const bool root = ::geteuid() == 0;
+  const LimitChoice choice = ProbeLimits();
+  auto check = [&](const char* name, Controller controller, const char* otherwise,
+                   const char* effect) {
+    const LimitMeans means = choice.For(controller);
+    const bool v2 = means == LimitMeans::kCgroup2;
+    const bool good = v2 || means == LimitMeans::kCgroup1;
+    return Check{
+        .name = name,
+        .good = good,
+        .detail = good ? fmt::format("by cgroup v{}", v2 ? 2 : 1)
+                       : fmt::format("by {}; no cgroup: {}", otherwise,
+                                     choice.reasons[static_cast<size_t>(controller)]),
+        .effect = effect,
+        .fix = root ? "in a container: let it have a writable cgroup (docker, podman: --cgroupns=private "
+                      "with /sys/fs/cgroup writable)"
+                    : "a cgroup of your own: with systemd, start strata from a login session or by "
+                      "systemd-run --user --scope -p Delegate=yes; or run it as root",
+        .means = LimitMeansName(means)};
+  };
+  const LimitMeans pids = choice.For(Controller::kPids);
+  return {check("--memory", Controller::kMemory, "RLIMIT_DATA",
+                "each process is limited by itself, and being out of memory is not reported"),
+          check("--pids", Controller::kPids,
+                pids == LimitMeans::kPidMax   ? "pid_max of the pid namespace, and RLIMIT_NPROC"
+                : pids == LimitMeans::kRlimit ? "RLIMIT_NPROC"
+                                              : "nothing",
+                pids == LimitMeans::kPidMax   ? "the limit is up to 300 more for uids that the command changes to, and for root"
+                : pids == LimitMeans::kRlimit ? "before Linux 5.14, all processes of this user count"
+                                              : "--pids is refused"),
+          check("--cpus", Controller::kCpu, "processor affinity",
+                "a whole number of processors, rounded up, which the command can change")};
 }
 
 Check SystemCall(const char* name, bool there, const char* effect) {
@@ -176,12 +194,14 @@ std::vector<Check> RunChecks(Context& context) {
   constexpr char kNewerKernel[] = "a newer kernel";
   std::vector<Check> checks;
   checks.push_back(Required(UserNamespaces()));
+  std::string limit = NamespaceLimitHint();
+  if (limit.empty()) limit = "raise the limits in /proc/sys/user/max_*_namespaces";
   checks.push_back(Required(Tried("all namespaces", ProbeAllNamespaces(), "no sandbox can be made",
-                                  "raise the limits in /proc/sys/user/max_*_namespaces")));
+                                  std::move(limit))));
   checks.push_back(Required(Tried(
       "new /proc", ProbeProc(), "no sandbox can be made",
       "the container masks /proc: run it with --security-opt systempaths=unconfined (docker), "
-      "--security-opt unmask=/proc/* (podman)")));
+      "--security-opt unmask=ALL (podman), procMount: Unmasked (Kubernetes)")));
   Check overlay = Tried("overlay on tmpfs", ProbeOverlay({}), "--scratch tmpfs does not work",
                         "a kernel of 5.11 or later, with overlayfs: modprobe overlay");
   StoreChecks store = CheckStore(context);
@@ -206,7 +226,7 @@ std::vector<Check> RunChecks(Context& context) {
   checks.push_back(SystemCall("openat2", opened.valid(), "paths are walked step by step"));
   checks.push_back(IdRange());
   checks.push_back(Fuse());
-  checks.push_back(Cgroup());
+  for (Check& check : Limits()) checks.push_back(std::move(check));
   return checks;
 }
 
@@ -242,6 +262,7 @@ Result<int> Doctor(Context& context, const ParsedArgs&) {
     entry["ok"] = check.good;
     entry["required"] = check.required;
     SetText(entry, "detail", check.detail);
+    if (!check.means.empty()) entry["means"] = check.means;
     if (!check.good) {
       entry["effect"] = check.effect;
       entry["fix"] = check.fix;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // strata fsck: whether the store is what it claims to be.
-#include <unistd.h>
 
 #include "base/path.h"
 #include "cache/durable.h"
@@ -10,7 +9,6 @@
 #include "tools/strata/json.h"
 #include "tools/strata/progress.h"
 #include "tools/strata/root_info.h"
-#include "tools/strata/user_namespace.h"
 
 namespace strata {
 namespace {
@@ -118,8 +116,6 @@ Result<int> RunFsck(Context& context, const ParsedArgs& args) {
     if (!there) return Unexpected(NoLayer(*store, id));
     options.layers.push_back(id);
   }
-  // Where there are none, it fails at the first file that its owner may not read.
-  if (::geteuid() != 0) static_cast<void>(EnterUserNamespace());
   Progress progress;
   options.progress = &progress;
   auto check = [&] {

@@ -2,6 +2,7 @@
 //
 // strata run and strata shell: stage the layers, run a command in them, capture what it wrote.
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 
 #include <memory>
@@ -32,6 +33,18 @@ void DeliverSignals(const sigset_t& signals) {
   ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
+// The error that ends strata, told to --stats as well.
+Unexpected Failed(const RunSession& session, Error error) {
+  Result<void> written = session.WriteFailure(error);
+  if (!written) PrintError(std::move(written).error().Wrap("--stats"));
+  return Unexpected(std::move(error));
+}
+
+// As of any command, its parent's death is no reason to die, unless somebody wants that.
+void TieToParent(const RunRequest& request) {
+  if (request.die_with_parent) sys::Prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 Result<int> RunIn(RunSession& session, const std::vector<std::string>& argv, Terminal* terminal) {
   sigset_t signals;
   ::sigemptyset(&signals);
@@ -40,13 +53,15 @@ Result<int> RunIn(RunSession& session, const std::vector<std::string>& argv, Ter
     ::sigaddset(&signals, signal);
   }
   STRATA_ASSIGN(UniqueFd signal_fd, ReceiveSignals(signals));
-  STRATA_TRY(session.Run(argv, terminal, signal_fd.get()));
+  Result<void> ran = session.Run(argv, terminal, signal_fd.get());
+  if (!ran) return Failed(session, std::move(ran).error());
   DeliverSignals(signals);
   return session.Finish();
 }
 
 Result<int> Run(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(RunRequest request, ParseRunRequest(args));
+  TieToParent(request);
   if (request.argv.empty()) {
     return Unexpected(
         Error(Errc::kInvalid, "no command given").Hint("strata run LAYER... -- COMMAND [ARG...]"));
@@ -60,19 +75,22 @@ Result<int> Run(Context& context, const ParsedArgs& args) {
     }
   }
   RunSession session(context, request);
-  STRATA_TRY(session.Prepare());
+  Result<void> prepared = session.Prepare();
+  if (!prepared) return Failed(session, std::move(prepared).error());
   return RunIn(session, request.argv, terminal.get());
 }
 
 Result<int> Shell(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(RunRequest request, ParseRunRequest(args));
+  TieToParent(request);
   // A script comes from a pipe or a file as it comes to `run`.
   std::unique_ptr<Terminal> terminal = Terminal::OfStandardInput();
   if (request.tty && terminal == nullptr) {
     return Fail(Errc::kInvalid, "--tty: standard input is no terminal");
   }
   RunSession session(context, request);
-  STRATA_TRY(session.Prepare());
+  Result<void> prepared = session.Prepare();
+  if (!prepared) return Failed(session, std::move(prepared).error());
   STRATA_ASSIGN(std::string shell, session.FindShell());
   return RunIn(session, {shell}, terminal.get());
 }

@@ -3,6 +3,8 @@
 // The second half of a RunSession: after the command has ended.
 #include <fcntl.h>
 
+#include <cstring>
+
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
@@ -10,6 +12,7 @@
 #include "tools/strata/json.h"
 #include "tools/strata/collect.h"
 #include "tools/strata/progress.h"
+#include "tools/strata/run_limits.h"
 #include "tools/strata/run_session.h"
 
 namespace strata {
@@ -33,6 +36,28 @@ const char* OutcomeName(const SandboxResult& result) {
   return result.status.signaled ? "signal" : "exit";
 }
 
+// "SIGKILL"; real-time signals have no name.
+Json SignalName(int signal) {
+  const char* name = ::sigabbrev_np(signal);
+  return name != nullptr ? Json(std::string("SIG") + name) : Json(nullptr);
+}
+
+const char* UpperName(StageOptions::Upper upper) {
+  switch (upper) {
+    case StageOptions::Upper::kNone:
+      return "none";
+    case StageOptions::Upper::kStore:
+      return "store";
+    case StageOptions::Upper::kTmpfs:
+      return "tmpfs";
+    case StageOptions::Upper::kDirectory:
+      return "directory";
+    case StageOptions::Upper::kWorkspace:
+      return "workspace";
+  }
+  return "";
+}
+
 }  // namespace
 
 Result<int> RunSession::Finish() {
@@ -45,6 +70,7 @@ Result<int> RunSession::Finish() {
     PrintError(Error(Errc::kSystem, fmt::format("{}: timed out after {} s", argv_[0],
                                                 static_cast<double>(request_.timeout_ms) / 1000)));
   }
+  PrintLimitReport(request_.limits, result_, start_ns_, context_.quiet);
   if (!succeeded && ids_.missing && !context_.quiet) {
     // It may well have failed at that: a chown, or a file that it found to be root's.
     PrintError(Error(Errc::kUnsupported,
@@ -113,9 +139,10 @@ Result<void> RunSession::KeepFailed() {
   if (!request_.layers.layers_from.empty()) {
     layers = fmt::format("--layers-from {} {}", request_.layers.layers_from, layers);
   }
+  const char* userns = request_.ids.userns == Userns::kSubuid ? " --userns subuid" : "";
   if (!request_.workspace.empty()) {
-    PrintWarning(fmt::format("look at what failed: strata shell --workspace {} {}",
-                             request_.workspace, layers));
+    PrintWarning(fmt::format("look at what failed: strata shell{} --workspace {} {}",
+                             userns, request_.workspace, layers));
     return {};
   }
   if (stage_->upper().empty() || !request_.scratch_directory.empty()) {
@@ -124,19 +151,21 @@ Result<void> RunSession::KeepFailed() {
   }
   std::string name = "failed-" + RandomName().substr(0, 8);
   STRATA_TRY(stage_->KeepAsWorkspace(name));
-  PrintWarning(fmt::format("look at what failed: strata shell --workspace {} {}", name, layers));
+  PrintWarning(
+      fmt::format("look at what failed: strata shell{} --workspace {} {}", userns, name, layers));
   return {};
 }
 
 Result<void> RunSession::WriteStats(int status) const {
   auto microseconds = [](int64_t ns) { return ns / 1000; };
   Json stats;
-  stats["command"] = Json::array();
-  for (const std::string& argument : argv_) stats["command"].push_back(argument);
+  stats["command"] = argv_;
   stats["outcome"] = OutcomeName(result_);
   stats["status"] = status;
   stats["exit_code"] = result_.status.signaled ? Json(nullptr) : Json(result_.status.value);
   stats["signal"] = result_.status.signaled ? Json(result_.status.value) : Json(nullptr);
+  stats["signal_name"] = result_.status.signaled ? SignalName(result_.status.value) : Json(nullptr);
+  SetText(stats, "reason", result_.reason);
   stats["layers"] = Json::array();
   for (const SetItem& item : set_.items) stats["layers"].push_back(item.id.Hex());
   const CachedRoot& root = composition_->root;
@@ -145,6 +174,7 @@ Result<void> RunSession::WriteStats(int status) const {
   stats["root"] = root.key.Hex();
   stats["method"] = RootMethodName(root.content.method);
   stats["mounted_depth"] = stage_->lowers().size();
+  stats["upper"] = UpperName(stage_options_.upper);
   stats["compose_us"] = microseconds(composition_->compose_ns);
   stats["wall_us"] = microseconds(captured_ns_ - start_ns_);
   // From the first look into the store to a mounted root.
@@ -167,6 +197,7 @@ Result<void> RunSession::WriteStats(int status) const {
                      {"minor_faults", result_.usage.ru_minflt},
                      {"voluntary_switches", result_.usage.ru_nvcsw},
                      {"involuntary_switches", result_.usage.ru_nivcsw}};
+  AddLimitStats(request_.limits, result_.limits, &stats);
   if (captured_) {
     stats["captured"] = {{"id", captured_->id.Hex()},
                          {"ref", request_.capture},
@@ -174,6 +205,27 @@ Result<void> RunSession::WriteStats(int status) const {
                          {"content_bytes", captured_->content_bytes},
                          {"existed", captured_->existed}};
   }
+  return WriteStatsFile(stats);
+}
+
+// Nothing has run: whoever reads the file learns that, and why.
+Result<void> RunSession::WriteFailure(const Error& error) const {
+  if (!stats_fd_.valid() && !stats_place_.parent.valid()) return {};
+  Json stats;
+  stats["command"] = argv_.empty() ? request_.argv : argv_;
+  stats["outcome"] = "setup-failed";
+  stats["status"] = 125;
+  stats["exit_code"] = nullptr;
+  stats["signal"] = nullptr;
+  stats["error"] = error.message();
+  SetText(stats, "hint", error.hint());
+  stats["layers"] = Json::array();
+  for (const SetItem& item : set_.items) stats["layers"].push_back(item.id.Hex());
+  stats["wall_us"] = (MonotonicNs() - start_ns_) / 1000;
+  return WriteStatsFile(stats);
+}
+
+Result<void> RunSession::WriteStatsFile(const Json& stats) const {
   std::string text = stats.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   if (stats_fd_.valid()) return WriteAll(stats_fd_.get(), text, request_.stats_file);
   return ReplaceFile(stats_place_.parent.get(), stats_place_.name, text);

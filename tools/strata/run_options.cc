@@ -199,6 +199,9 @@ Result<void> Apply(const ParsedOption& option, RunRequest* request) {
       STRATA_ASSIGN(request->stats_file, AbsolutePath(value));
       return {};
     }
+    case kDieWithParent:
+      request->die_with_parent = true;
+      return {};
     case kTty:
       request->tty = true;
       return {};

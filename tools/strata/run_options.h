@@ -50,6 +50,7 @@ enum RunOption {
   kPids,
   kCpus,
   kTty,
+  kDieWithParent,
   kTimeout,
   kGrace,
   kStats,
@@ -110,6 +111,8 @@ inline constexpr OptionSpec kRunOptions[] = {
          "when the command fails, keep its changes and say how to look at them"),
     Flag(kTty, "tty", 't',
          "give the command a terminal of its own, as `strata shell` does where standard input is one"),
+    Flag(kDieWithParent, "die-with-parent", 0,
+         "be killed when the process that started strata dies, and the sandbox with it"),
     Value(kStats, "stats", 0, "FILE", "write what happened and how long it took, as JSON"),
 
     Value(kMemory, "memory", 0, "SIZE",
@@ -164,6 +167,7 @@ struct RunRequest {
   std::string scratch_directory;  // absolute
   std::string stats_file;
   bool tty = false;
+  bool die_with_parent = false;
 
   std::string directory = "/";
   std::vector<std::string> env;  // complete

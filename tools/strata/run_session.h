@@ -17,6 +17,7 @@
 #include "tools/strata/command.h"
 #include "tools/strata/composition.h"
 #include "tools/strata/host_place.h"
+#include "tools/strata/json.h"
 #include "tools/strata/run_options.h"
 
 namespace strata {
@@ -31,6 +32,8 @@ class RunSession {
   Result<std::string> FindShell();
   // Runs `argv` until everything in the sandbox has ended. `terminal` may be null.
   Result<void> Run(std::vector<std::string> argv, Terminal* terminal, int signal_fd);
+  // After a failure of the two above: --stats says that nothing has run, and why.
+  Result<void> WriteFailure(const Error& error) const;
   // What the command wrote goes where it was asked to go. Returns strata's exit status.
   Result<int> Finish();
 
@@ -56,6 +59,7 @@ class RunSession {
   Result<void> DeliverOutput();
   Result<void> KeepFailed();
   Result<void> WriteStats(int status) const;
+  Result<void> WriteStatsFile(const Json& stats) const;
 
   Context& context_;
   const RunRequest& request_;
