@@ -36,6 +36,7 @@ def machine(tmp_path_factory, strata_binary, base_tar):
     place = tmp_path_factory.mktemp("uml")
     if not os.access(KERNEL, os.X_OK):
         pytest.exit(f"{KERNEL} is missing: tools/setup installs it (user-mode-linux)", returncode=3)
+    deny = os.environ.get("STRATA_DENY") or strata_binary.parents[1] / "tests/deny_syscall"
     module = next(Path("/usr/lib/uml/modules").glob("*/kernel/fs/overlayfs/overlay.ko"))
     disk = place / "disk"  # an upper needs attributes that neither hostfs nor this kernel's tmpfs has
     with open(disk, "wb") as file:
@@ -67,6 +68,7 @@ chmod a+r /run/mnt/base.tar
         "enough pids": (f"--pids 10 base -- sh -c '{FORKS}'", None),
         "cpus": ("--cpus 0.2 base -- sh -c 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done'", None),
         "all": ("--memory 64M --pids 9 --cpus 1 base -- cat /proc/self/cgroup", None),
+        "no clone3": (f"--memory 64M base -- sh -c '{HOG}'", None),
         "delegated": (f"--memory 64M --cpus 1 base -- sh -c '{HOG}'", "user.slice/service/scope"),
         "delegated, limited": (f"--pids 9 base -- sh -c '{HOG}'", "user.slice/service/scope"),
         "delegated, too much": (f"--memory 400M base -- sh -c '{HOG}'", "user.slice/service/scope"),
@@ -75,7 +77,8 @@ chmod a+r /run/mnt/base.tar
     script = [f"s=/run/mnt/strata", f"$s import -q --name base /run/mnt/base.tar"]
     for number, (name, (arguments, group)) in enumerate(cases.items()):
         out = place / "out" / str(number)
-        run = f"$s run --stats /run/mnt/stats {arguments} > {out}.stdout 2> {out}.stderr; echo $? > {out}.status"
+        strata = f"{deny} ENOSYS clone3 $s" if name == "no clone3" else "$s"
+        run = f"{strata} run --stats /run/mnt/stats {arguments} > {out}.stdout 2> {out}.stderr; echo $? > {out}.status"
         if group is None:
             script.append(f"rm -f /run/mnt/stats; {run}; cat /run/mnt/stats > {out}.stats")
             continue
@@ -117,6 +120,12 @@ def test_a_command_that_uses_more_memory_is_killed_and_told_so(machine):
     assert error == "strata: killed: the command used more memory than its --memory of 64 MB (peak 64 MB)\n"
     assert stats["limits"]["memory"] == {"asked": 64 << 20, "means": "cgroup2"}
     assert stats["memory"] == {"peak_bytes": 64 << 20, "oom_kills": 1}
+
+
+def test_without_clone3_the_sandbox_enters_its_group_by_itself(machine):
+    status, _, error, stats = machine("no clone3")
+    assert status == 137 and "more memory than its --memory" in error
+    assert stats["limits"]["memory"]["means"] == "cgroup2"
 
 
 def test_one_process_too_many_is_refused_and_told_so(machine):

@@ -64,8 +64,8 @@ void ReportOutOfMemory(const SandboxLimits& asked, const CgroupUsage& usage, boo
   } else if (!quiet) {
     PrintWarning(
         usage.memory_limit_hit
-            ? fmt::format("{} process{} of the command {} killed for using more than its "
-                          "--memory of {}",
+            ? fmt::format("{} process{} of the command {} killed for using more memory "
+                          "than {}",
                           kills, kills == 1 ? "" : "es", kills == 1 ? "was" : "were", limit)
             : fmt::format("the host ran out of memory: {} process{} of the command {} killed",
                           kills, kills == 1 ? "" : "es", kills == 1 ? "was" : "were"));
