@@ -192,6 +192,31 @@ TEST_F(MaterialiseTest, TheCollectorTakesItUnlessItIsMounted) {
   EXPECT_TRUE(Exists(Tree(id)));
 }
 
+TEST_F(MaterialiseTest, WithAMaximalSizeTheOneThatWasNotUsedForLongGoesFirst) {
+  const LayerId id = Mixed();
+  DependencySet set;
+  set.items.push_back({id, ""});
+  RootContent root;
+  root.lowers = {Tree(id)};
+  root.foreign_lowers = {0};
+  root.base_count = root.layer_count = 1;
+  { Must(PublishRoot(store(), set.Encode(), root)); }
+  { Make(id); }
+  const timespec long_ago[2] = {{1600000000, 0}, {1600000000, 0}};
+  const std::string directory = "derived/" + Name(id);
+  MustSys(::utimensat(store().fd(), directory.c_str(), long_ago, 0), "utimensat");
+  EXPECT_TRUE(Must(CollectGarbage(store(), {})).derived.empty()) << "a root may need it again";
+  GcOptions small;
+  small.max_size = 1;
+  const GcReport report = Must(CollectGarbage(store(), small));
+  EXPECT_EQ(report.derived, std::vector<std::string>{Name(id)});
+  EXPECT_TRUE(report.roots.empty()) << "that is younger than an hour";
+  { Make(id); }
+  MustSys(::utimensat(store().fd(), directory.c_str(), long_ago, 0), "utimensat");
+  { Make(id); }
+  EXPECT_TRUE(Must(CollectGarbage(store(), small)).derived.empty()) << "it was just used";
+}
+
 TEST_F(MaterialiseTest, AWrongOwnerIsDamage) {
   const LayerId id = Mixed();
   { Make(id); }
