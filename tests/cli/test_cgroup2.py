@@ -20,13 +20,15 @@ FORKS = "for i in 1 2 3 4 5 6 7 8 9; do sleep 0.5 & done; wait"
 GROUPS = """
 c=/sys/fs/cgroup
 echo "+memory +pids +cpu" > $c/cgroup.subtree_control
-mkdir -p $c/user.slice/service/scope $c/user.slice/session
+mkdir -p $c/user.slice/service/scope $c/user.slice/session $c/user.slice/tight
 echo "+memory +pids +cpu" > $c/user.slice/cgroup.subtree_control
 echo "+memory +pids" > $c/user.slice/service/cgroup.subtree_control
 for d in $c/user.slice/service $c/user.slice/service/scope; do
   chown 65534 $d $d/cgroup.procs $d/cgroup.subtree_control
 done
 echo 300M > $c/user.slice/service/scope/memory.max
+echo 100M > $c/user.slice/tight/memory.max
+chmod a+r /dev/kmsg; echo 0 > /proc/sys/kernel/dmesg_restrict
 """
 
 
@@ -73,6 +75,7 @@ chmod a+r /run/mnt/base.tar
         "delegated, limited": (f"--pids 9 base -- sh -c '{HOG}'", "user.slice/service/scope"),
         "delegated, too much": (f"--memory 400M base -- sh -c '{HOG}'", "user.slice/service/scope"),
         "not delegated": (f"--memory 64M --pids 6 --cpus 0.5 base -- sh -c '{FORKS}'", "user.slice/session"),
+        "killed from outside": (f"base -- sh -c '{HOG}'", "user.slice/tight"),
     }
     script = [f"s=/run/mnt/strata", f"$s import -q --name base /run/mnt/base.tar"]
     for number, (name, (arguments, group)) in enumerate(cases.items()):
@@ -169,6 +172,13 @@ def test_without_delegation_the_fallbacks_hold(machine):
     assert status != 0 and "can't fork" in error
     assert {name: limit["means"] for name, limit in stats["limits"].items()} == {
         "memory": "rlimit", "pids": "rlimit", "cpus": "affinity"}
+
+
+def test_a_command_that_the_host_killed_for_want_of_memory_is_told_so(machine):
+    # There is no limit of strata's own; only the kernel's log knows.
+    status, out, error, stats = machine("killed from outside")
+    assert (status, out, stats["signal"]) == (137, "", 9)
+    assert "strata: killed: the host ran out of memory, says its kernel log\nhint: --memory " in error
 
 
 def test_no_group_is_left(machine):
