@@ -280,6 +280,15 @@ int SetNs(int fd, int flags) noexcept {
   return KernelInt([&] { return ::setns(fd, flags); });
 }
 
+int CapGet(uint64_t* effective, uint64_t* permitted) noexcept {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  int rc = KernelInt([&] { return ::syscall(SYS_capget, &header, data); });
+  *effective = data[0].effective | uint64_t{data[1].effective} << 32;
+  *permitted = data[0].permitted | uint64_t{data[1].permitted} << 32;
+  return rc;
+}
+
 int CapSet(uint64_t effective, uint64_t permitted, uint64_t inheritable) noexcept {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2];

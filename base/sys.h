@@ -104,6 +104,7 @@ int WaitId(int id_type, int id, siginfo_t* info, int options, struct rusage* usa
 int Unshare(int flags) noexcept;
 // `fd`: a pidfd (Linux 5.8), with the namespaces to join as CLONE_NEW* flags.
 int SetNs(int fd, int flags) noexcept;
+int CapGet(uint64_t* effective, uint64_t* permitted) noexcept;
 int CapSet(uint64_t effective, uint64_t permitted, uint64_t inheritable) noexcept;
 int Prctl(int option, unsigned long arg2 = 0, unsigned long arg3 = 0, unsigned long arg4 = 0,
           unsigned long arg5 = 0) noexcept;

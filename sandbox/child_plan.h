@@ -114,9 +114,6 @@ static_assert(sizeof(ChildRecord) <= 4096, "must fit PIPE_BUF, to be written at 
 // namespace is there. `go_fd`: gives one when the root is there.
 [[noreturn]] void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept;
 
-// Closes everything above 2 but `kept`, ascending.
-void CloseAllBut(const int* kept, size_t count) noexcept;
-
 // No program that is executed can have more than `plan.capabilities` again.
 int LimitPrivileges(const ChildPlan& plan, ChildFailure* failure) noexcept;
 int KeepCapabilities(uint64_t capabilities, ChildFailure* failure) noexcept;

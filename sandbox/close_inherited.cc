@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "sandbox/child_plan.h"
+#include "base/sys.h"
+#include "sandbox/privileges.h"
 
 namespace strata {
 namespace {

@@ -17,6 +17,7 @@
 #include "sandbox/child_plan.h"
 #include "sandbox/loopback.h"
 #include "sandbox/mount_ops.h"
+#include "sandbox/privileges.h"
 
 namespace strata {
 namespace {

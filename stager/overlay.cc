@@ -39,7 +39,8 @@ bool Explain(int fs_fd, int error, const char* key, const char* value,
 
 int SetLayer(int fs_fd, const char* key, const char* path, ChildFailure* failure) noexcept {
   int rc;
-  if (std::strlen(path) <= kMaxStringParameter) {
+  // In some of the parameters the kernel takes a backslash for an escape, in others for itself.
+  if (std::strlen(path) <= kMaxStringParameter && std::strchr(path, '\\') == nullptr) {
     rc = sys::FsConfig(fs_fd, FSCONFIG_SET_STRING, key, path, 0);
   } else {
     Descriptor layer{sys::OpenAt(AT_FDCWD, path, O_PATH | O_DIRECTORY)};

@@ -6,8 +6,8 @@
 // Always `userxattr` (Linux 5.11: the only kind of whiteouts and opaque marks that an ordinary user can
 // make) and, with an upper that is not to be kept, `volatile` (5.10: no sync of the whole file system
 // at unmount) and `uuid=null`. Three ways, tried in this order:
-//   1. fsconfig("lowerdir+") by path, for paths of up to 255 bytes (Linux 6.7)
-//   2. the same by O_PATH descriptor, for longer paths (6.15)
+//   1. fsconfig("lowerdir+") by path, for paths of up to 255 bytes without a backslash (Linux 6.7)
+//   2. the same by O_PATH descriptor, for other paths (6.15)
 //   3. mount(2), the lower layers named by descriptor number with /proc/self/fd as the working
 //      directory, so that 500 of them fit the one page that mount(2) takes (5.11)
 #pragma once
