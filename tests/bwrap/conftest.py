@@ -32,8 +32,8 @@ def _shared():
     return module
 
 
+sys.path.append(str(CLI_TESTS))  # what it imports
 cli = _shared()
-sys.path.append(str(CLI_TESTS))  # waiting.py
 
 pytest_runtest_makereport = cli.pytest_runtest_makereport
 no_leaks, make_tar, layer = cli.no_leaks, cli.make_tar, cli.layer

@@ -228,9 +228,9 @@ int RunSandbox(const Options& options) {
     ::close(plan.pid_socket[1]);
     pid = ReceivePid(plan);
   }
+  ReportStart(plan, pid);  // to see the child's namespaces takes the rights over it
   DropMonitorRights(plan);
   DieWithCaller(options, caller);
-  ReportStart(plan, pid);
   WaitForMaps(options);
   if (plan.go_fd >= 0) {
     const uint64_t one = 1;

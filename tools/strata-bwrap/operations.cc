@@ -218,12 +218,14 @@ void MountProc(const Options& options, const Operation& operation, NewRoot* root
   Descriptor proc(own ? MountOn(operation, root, "proc", kNoSetuidNoDevices | MS_NOEXEC, nullptr)
                       : BindHostProc(operation, root));
   for (const char* name : {"sys", "sysrq-trigger", "irq", "bus"}) {
-    if (::faccessat(proc.fd, name, W_OK, 0) != 0) {
-      if (errno == EACCES || errno == ENOENT || errno == EROFS) continue;
-      DieWith(errno, "Can't access %s/%s", operation.target, name);
-    }
     Descriptor entry(sys::OpenAt(proc.fd, name, O_PATH | O_NOFOLLOW));
-    if (entry.fd < 0) DieWith(entry.fd, "Can't access %s/%s", operation.target, name);
+    if (entry.fd == -ENOENT) continue;
+    struct stat st;
+    if (entry.fd < 0 || ::fstat(entry.fd, &st) != 0) {
+      DieWith(entry.fd < 0 ? entry.fd : errno, "Can't access %s/%s", operation.target, name);
+    }
+    // Not even its owner may write to the directory sys, but to the files in it.
+    if (st.st_uid != ::geteuid() && ::faccessat(proc.fd, name, W_OK, 0) != 0) continue;
     FdPath source(entry.fd);
     ChildFailure failure;
     int rc = BindTo(source.text, {proc.fd, name, entry.fd},
