@@ -53,7 +53,7 @@ struct Target {
     struct stat st;
     if (::fstat(opened.fd, &st) != 0) DieOfTarget(errno, operation, root, directory);
     if (S_ISDIR(st.st_mode) != directory) {
-      DieOfTarget(directory ? ENOTDIR : EISDIR, operation, root, directory);
+      Die("Destination is not a %s %s", directory ? "directory" : "file", operation.target);
     }
     is_root = directory && st.st_ino == root.identity.st_ino && st.st_dev == root.identity.st_dev;
   }
@@ -79,13 +79,20 @@ BindKind Kind(const Operation& operation) noexcept {
 }
 
 void Attach(const BindSource& source, const char* name, const Operation& operation,
-            NewRoot* root) noexcept {
+            const Options& options, NewRoot* root) noexcept {
   struct stat st;
   if (::fstat(source.opened.fd, &st) != 0) DieWith(errno, "Can't get type of source %s", name);
   Target target(operation, *root, S_ISDIR(st.st_mode) ? kDirectoryMode : kFileMode);
+  const MountTarget place{root->fd, operation.target, target.opened.fd};
+  BindKind kind = Kind(operation);
   ChildFailure failure;
-  int rc =
-      AttachBind(source, {root->fd, operation.target, target.opened.fd}, Kind(operation), &failure);
+  int rc = AttachBind(source, place, kind, &failure);
+  if (rc < 0 && options.not_a_security_boundary) {
+    Warn("Can't remount what is mounted below %s (%s), ignoring error", name,
+         ::strerrordesc_np(-rc));
+    kind.recursive = false;
+    rc = AttachBind(source, place, kind, &failure);
+  }
   if (rc < 0) {
     DieMount(rc, "Can't bind mount %s on %s: Unable to mount source on destination", name,
              operation.target);
@@ -102,16 +109,16 @@ void DieOfSource(int error, const char* name, const Operation& operation) noexce
   DieWith(error, "Can't find source path %s", name);
 }
 
-void Bind(const Operation& operation, NewRoot* root) noexcept {
+void Bind(const Options& options, const Operation& operation, NewRoot* root) noexcept {
   BindSource source(operation.source, true);
   if (source.opened.fd == -ENOENT && operation.optional) return;
   if (source.opened.fd < 0) DieOfSource(source.opened.fd, operation.source, operation);
-  Attach(source, operation.source, operation, root);
+  Attach(source, operation.source, operation, options, root);
 }
 
 // The descriptor was opened in the caller's mount namespace, of which nothing can be mounted here.
 // So its path is looked up again, and must lead to the same file.
-void BindOpened(const Operation& operation, NewRoot* root) noexcept {
+void BindOpened(const Options& options, const Operation& operation, NewRoot* root) noexcept {
   FdPath link(operation.fd);
   char path[4096];
   int64_t size = sys::ReadlinkAt(AT_FDCWD, link.text, path, sizeof path - 1);
@@ -128,7 +135,7 @@ void BindOpened(const Operation& operation, NewRoot* root) noexcept {
   if (wanted.st_ino != found.st_ino || wanted.st_dev != found.st_dev) {
     Die("Race condition binding dirfd");
   }
-  Attach(source, path, operation, root);
+  Attach(source, path, operation, options, root);
   ::close(operation.fd);
 }
 
@@ -202,10 +209,10 @@ int MountOn(const Operation& operation, NewRoot* root, const char* type, unsigne
   return fd;
 }
 
-int BindHostProc(const Operation& operation, NewRoot* root) noexcept {
+int BindHostProc(const Options& options, const Operation& operation, NewRoot* root) noexcept {
   BindSource source("/proc", true);
   if (source.opened.fd < 0) DieOfSource(source.opened.fd, "/proc", operation);
-  Attach(source, "/proc", operation, root);
+  Attach(source, "/proc", operation, options, root);
   int fd = OpenInRoot(root->fd, operation.target);
   if (fd < 0) DieWith(fd, "Can't open %s", operation.target);
   return fd;
@@ -216,7 +223,7 @@ int BindHostProc(const Operation& operation, NewRoot* root) noexcept {
 void MountProc(const Options& options, const Operation& operation, NewRoot* root) noexcept {
   const bool own = options.unshare_pid || options.pidns_fd >= 0;
   Descriptor proc(own ? MountOn(operation, root, "proc", kNoSetuidNoDevices | MS_NOEXEC, nullptr)
-                      : BindHostProc(operation, root));
+                      : BindHostProc(options, operation, root));
   for (const char* name : {"sys", "sysrq-trigger", "irq", "bus"}) {
     Descriptor entry(sys::OpenAt(proc.fd, name, O_PATH | O_NOFOLLOW));
     if (entry.fd == -ENOENT) continue;
@@ -340,7 +347,7 @@ void MakeFile(const Operation& operation, const NewRoot& root) noexcept {
   CopyData(operation, file.fd);
 }
 
-void BindData(const Operation& operation, NewRoot* root) noexcept {
+void BindData(const Options& options, const Operation& operation, NewRoot* root) noexcept {
   static constexpr char kName[] = "bind-data";
   Descriptor file(sys::OpenAt(root->base_fd, kName, O_RDWR | O_CREAT | O_EXCL, 0600));
   if (file.fd < 0) DieWith(file.fd, "Can't create tmpfile for %s", operation.target);
@@ -353,7 +360,7 @@ void BindData(const Operation& operation, NewRoot* root) noexcept {
   FdPath path(file.fd);
   BindSource source(path.text, true);
   if (source.opened.fd < 0) DieOfSource(source.opened.fd, kName, operation);
-  Attach(source, kName, operation, root);
+  Attach(source, kName, operation, options, root);
   sys::UnlinkAt(root->base_fd, kName);
 }
 
@@ -406,7 +413,7 @@ void RunOperations(const Options& options, const char* terminal, NewRoot* root) 
   for (const Operation& operation : options.operations) {
     switch (operation.kind) {
       case Operation::Kind::kBind:
-        operation.fd < 0 ? Bind(operation, root) : BindOpened(operation, root);
+        operation.fd < 0 ? Bind(options, operation, root) : BindOpened(options, operation, root);
         break;
       case Operation::Kind::kOverlay:
         MountLayers(options, operation, root);
@@ -430,7 +437,7 @@ void RunOperations(const Options& options, const char* terminal, NewRoot* root) 
         MakeFile(operation, *root);
         break;
       case Operation::Kind::kBindData:
-        BindData(operation, root);
+        BindData(options, operation, root);
         break;
       case Operation::Kind::kSymlink:
         MakeLink(operation, *root);

@@ -299,6 +299,8 @@ constexpr Spec kSpecs[] = {
     {"--new-session", 0, [](Parser& p, Words) { p.options.new_session = true; }},
     {"--die-with-parent", 0, [](Parser& p, Words) { p.options.die_with_parent = true; }},
     {"--as-pid-1", 0, [](Parser& p, Words) { p.options.as_pid_1 = true; }},
+    {"--not-a-security-boundary", 0,
+     [](Parser& p, Words) { p.options.not_a_security_boundary = true; }},
     {"--exec-label", 1, RefuseLabel},
     {"--file-label", 1, RefuseLabel},
     {"--level-prefix", 0, [](Parser&, Words) { level_prefix = true; }},

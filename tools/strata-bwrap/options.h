@@ -72,6 +72,7 @@ struct Options {
   bool new_session = false;
   bool die_with_parent = false;
   bool as_pid_1 = false;
+  bool not_a_security_boundary = false;  // rather a bind that lacks something than none
   int64_t uid = -1;
   int64_t gid = -1;
   int userns_fd = -1;

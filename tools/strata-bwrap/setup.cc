@@ -177,7 +177,9 @@ void DieWithParent(const SandboxPlan& plan) noexcept {
 
 void InstallFilters(const SandboxPlan& plan, const sock_fprog& late) noexcept {
   auto install = [](const sock_fprog& filter) noexcept {
-    int rc = sys::Seccomp(SECCOMP_SET_MODE_FILTER, 0, &filter);
+    // Not seccomp(2): callers' filters allow what bubblewrap does after the first one.
+    int rc =
+        sys::Prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, reinterpret_cast<unsigned long>(&filter));
     if (rc == -EINVAL) {
       Die("Unable to set up system call filtering as requested: prctl(PR_SET_SECCOMP) reported "
           "EINVAL. (Hint: the program is no valid filter, or the kernel lacks "

@@ -76,6 +76,7 @@ Life and rights
   --new-session                 detach from the terminal
   --die-with-parent             end the sandbox when the caller ends
   --as-pid-1                    no reaper: COMMAND itself is pid 1 (needs --unshare-pid)
+  --not-a-security-boundary     where the mounts below a bind cannot be restricted, warn and go on
   --cap-add CAP, --cap-drop CAP keep or drop a capability, or ALL
   --seccomp FD                  install the seccomp program that is read from FD
   --add-seccomp-fd FD           the same, may be given several times
