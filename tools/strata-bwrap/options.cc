@@ -434,6 +434,7 @@ void ParseOptions(int argc, char** argv, uint64_t capabilities, Options* options
   if (parser.total > kMaxArguments) Die("Exceeded maximum number of arguments %d", kMaxArguments);
   const size_t used = ParseWords(parser, argv + 1, static_cast<size_t>(argc) - 1);
   if (!parser.sources.empty()) DieOfLooseSources();
+  CloseStore();
   options->command = argv + 1 + used;
   CheckTogether(*options);
   if (*options->command == nullptr) PrintUsageError(argv0);

@@ -19,10 +19,11 @@ T OrDie(Result<T> result, const char* name) {
   Die("--layer %s: %s\nhint: %s", name, error.message().c_str(), error.hint().c_str());
 }
 
+std::optional<Store> g_store;
+
 const Store& OpenStore(const char* name) {
-  static std::optional<Store> store;
-  if (!store) store = OrDie(Store::Open(OrDie(Store::DefaultPath(), name)), name);
-  return *store;
+  if (!g_store) g_store = OrDie(Store::Open(OrDie(Store::DefaultPath(), name)), name);
+  return *g_store;
 }
 
 }  // namespace
@@ -33,6 +34,10 @@ const char* OpenStoreLayer(const char* name, std::vector<int>* leases) {
   LayerLease lease = OrDie(store.LeaseLayer(id), name);
   leases->push_back(std::move(lease).Release().release());
   return ::strdup((store.path() + "/layers/" + id.Hex() + "/tree").c_str());
+}
+
+void CloseStore() {
+  g_store.reset();
 }
 
 }  // namespace strata::bwrap

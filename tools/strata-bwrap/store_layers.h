@@ -12,4 +12,7 @@ namespace strata::bwrap {
 // Ends the process on errors.
 const char* OpenStoreLayer(const char* name, std::vector<int>* leases);
 
+// Before clone: the store is not for the sandbox, not even for the links in its root.
+void CloseStore();
+
 }  // namespace strata::bwrap
