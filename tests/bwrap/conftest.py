@@ -37,7 +37,7 @@ cli = _shared()
 
 pytest_runtest_makereport = cli.pytest_runtest_makereport
 no_leaks, make_tar, layer = cli.no_leaks, cli.make_tar, cli.layer
-strata_binary, strata, store = cli.strata_binary, cli.strata, cli.store
+strata_binary, store = cli.strata_binary, cli.store
 collect_ignore = []
 
 # The whole host with a /tmp of its own, as bubblewrap's suite has it.
@@ -185,6 +185,12 @@ def bwrap(bwrap_binary, tmp_path):
     caller = Bwrap(bwrap_binary, home, tmp)
     yield caller
     caller.close_all()
+
+
+@pytest.fixture
+def strata(strata_binary, store, bwrap):
+    """The store's own command, for what --layer names."""
+    return cli.Strata(strata_binary, store, bwrap.home, bwrap.tmp)
 
 
 @pytest.fixture
