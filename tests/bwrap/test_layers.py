@@ -52,3 +52,13 @@ def test_layer_must_be_followed_by_an_overlay(bwrap, layer, in_store):
     layer("a", {"file": "a\n"})
     said = bwrap(*HOST, "--layer", "a", "--chdir", "/", "true", env=in_store)
     said.fails(1, " must be followed by another ")
+
+
+def test_no_link_of_the_root_leads_to_the_store(bwrap, layer, tmp_path, in_store):
+    layer("a", {"file": "a\n"})
+    for fd in range(3, 16):
+        link = tmp_path / f"to{fd}"
+        link.symlink_to(f"/proc/self/fd/{fd}")
+        options = ("--layer", "a", "--tmp-overlay", "/tmp/x", "--chdir", link)
+        said = bwrap.sh("pwd; ls -a", *options, env=in_store)
+        said.fails(1, f"bwrap: Can't chdir to {link}: ")
