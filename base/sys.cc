@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/sys.h"
 
+#include <linux/keyctl.h>
 #include <linux/capability.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -131,6 +132,10 @@ int Dup3(int old_fd, int new_fd, int flags) noexcept {
 
 int CloseRange(unsigned first, unsigned last, unsigned flags) noexcept {
   return KernelInt([&] { return ::syscall(SYS_close_range, first, last, flags); });
+}
+
+int JoinNewSessionKeyring() noexcept {
+  return KernelInt([&] { return ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr); });
 }
 
 int Pipe2(int fds[2], int flags) noexcept {

@@ -65,6 +65,7 @@ int WritePagesOut(int fd) noexcept;
 int FsetXattr(int fd, const char* name, const void* value, size_t size) noexcept;
 int Dup3(int old_fd, int new_fd, int flags) noexcept;
 int CloseRange(unsigned first, unsigned last, unsigned flags) noexcept;  // Linux 5.9
+int JoinNewSessionKeyring() noexcept;
 int Pipe2(int fds[2], int flags) noexcept;
 // A connected pair of UNIX sockets that keep messages apart, and descriptors through it, at most four at once. ReceiveFds: how
 // many came (all close-on-exec, -1 for the others), 0 when the other end is closed; it does not wait (-EAGAIN).

@@ -111,6 +111,17 @@ void ResetSignals() noexcept {
   ::sigaction(SIGXFSZ, &standard, nullptr);
 }
 
+// The caller's session keyring holds what he is logged in with, for whoever is in the session. A
+// filter of ours denies all that has to do with keys; without one, the command gets a new one.
+int LeaveKeyring(const ChildPlan& plan, ChildFailure* failure) noexcept {
+  if (plan.filter.len != 0 && !plan.filter_is_foreign) return 0;
+  const int rc = sys::JoinNewSessionKeyring();
+  // A kernel without keys, or a container that denies them to the command as well.
+  if (rc >= 0 || rc == -ENOSYS || rc == -EPERM) return 0;
+  failure->Set(-rc, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING");
+  return rc;
+}
+
 int InstallFilter(const ChildPlan& plan, ChildFailure* failure) noexcept {
   if (plan.filter.len == 0) return 0;
   // SPEC_ALLOW: without it, Linux before 5.16 slows the whole build down by a mitigation that is
@@ -223,6 +234,7 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   }
   ResetSignals();
   CloseInherited(plan, go_fd);
+  require(LeaveKeyring(plan, &record.failure));
   if (!plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));
 
   if (sys::Read(go_fd, &byte, 1) != 1) sys::ExitNow(125);  // pid 1 has told the parent why

@@ -1,5 +1,6 @@
 """System calls by which a build might leave its sandbox, or do harm beyond it (tests/attacks/kernel.c)."""
 
+import ctypes
 import os
 import socket
 
@@ -169,6 +170,20 @@ def test_without_a_filter_capabilities_and_limits_still_hold(attack):
     # And this is how it is known that the filter is what stops these.
     found = attack("add_key", "socketpair", "clone3", options=("--seccomp", "none"))
     assert found["add_key"] == found["clone3"] == "WORKED" and found["socketpair"] != "EAFNOSUPPORT"
+
+
+def test_the_keys_of_the_callers_session_stay_outside(attack):
+    libc = ctypes.CDLL(None, use_errno=True)
+    add_key, keyctl = {"x86_64": (248, 250), "aarch64": (217, 219)}[os.uname().machine]
+
+    def log_in():
+        assert libc.syscall(keyctl, 1, None) > 0  # KEYCTL_JOIN_SESSION_KEYRING
+        assert libc.syscall(add_key, b"user", b"strata-test", b"secret", 6, -3) > 0
+
+    name = "session_key=strata-test"
+    assert attack.outside(name, preexec_fn=log_in) == {name: "WORKED secret"}
+    assert attack(name, preexec_fn=log_in) == {name: "EPERM"}
+    assert attack(name, options=("--seccomp", "none"), preexec_fn=log_in) == {name: "ENOKEY"}
 
 
 def test_all_capabilities_are_not_those_of_the_host(attack):
