@@ -219,6 +219,12 @@ bool Manifest::has_foreign_owners() const {
                      [](const ManifestEntry& e) { return e.uid != 0 || e.gid != 0; });
 }
 
+bool Manifest::has_files_of_other_users() const {
+  return std::any_of(entries_, entries_ + count_, [](const ManifestEntry& e) {
+    return e.uid != 0 && e.type != EntryType::kDirectory;
+  });
+}
+
 uint32_t Manifest::whiteout_count() const {
   ManifestHeader header;
   std::memcpy(&header, bytes_.data(), sizeof header);

@@ -114,6 +114,9 @@ class Manifest {
   uint32_t whiteout_count() const;
   // Whether an entry belongs to others than 0:0. Looks at each until one does.
   bool has_foreign_owners() const;
+  // Whether a file (anything but a directory) belongs to another user than 0: a Debian base has files of other
+  // groups and directories of other users, but none of these.
+  bool has_files_of_other_users() const;
   std::vector<std::string> integration_commands() const;
 
   std::optional<uint32_t> Child(uint32_t directory, std::string_view name) const;

@@ -41,6 +41,7 @@ std::string EncodeFile(std::string_view encoded_set, const RootContent& content)
   for (const std::string& lower : content.lowers) PutText(body, lower);
   PutU32(body, static_cast<uint32_t>(content.foreign_lowers.size()));
   for (uint32_t index : content.foreign_lowers) PutU32(body, index);
+  PutU32(body, content.needs_range ? 1 : 0);
 
   std::string bytes(kMagic);
   PutU32(bytes, kVersion);
@@ -59,6 +60,9 @@ void DecodeOwners(ByteReader& in, RootContent& content) {
     if (!ascends || index >= content.lowers.size()) in.SetBad();
     content.foreign_lowers.push_back(index);
   }
+  const uint32_t needs_range = in.U32();
+  if (needs_range > 1) in.SetBad();
+  content.needs_range = needs_range == 1;
 }
 
 // What is not known to have no other owners is looked at when it is needed.

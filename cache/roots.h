@@ -71,6 +71,8 @@ struct RootContent {
   // caller, too; with more than one id mapped another tree stands in (stager/materialise.h).
   std::vector<uint32_t> foreign_lowers = {};
   bool foreign_owners() const { return !foreign_lowers.empty(); }
+  // One of the lowers has files of other users: only a range of ids shows them as they are.
+  bool needs_range = false;
 };
 
 // A leased entry of the cache.

@@ -74,6 +74,7 @@ Result<CachedRoot> ComposeRoot(const Store& store, const DependencySet& set,
     STRATA_ASSIGN(Manifest manifest, OpenTreeManifest(store, layer->path));
     if (manifest.has_foreign_owners()) {
       draft.content.foreign_lowers.push_back(static_cast<uint32_t>(draft.content.lowers.size()));
+      if (manifest.has_files_of_other_users()) draft.content.needs_range = true;
     }
     draft.content.lowers.push_back(layer->path);
     draft.leases.push_back(std::move(layer->lease));

@@ -16,9 +16,9 @@ Result<IdMapping> FindRange(const IdRequest& request) {
 
 }  // namespace
 
-Result<IdChoice> ChooseIds(const IdRequest& request, bool other_owners) {
+Result<IdChoice> ChooseIds(const IdRequest& request, bool needs_range) {
   const bool wanted =
-      request.userns == Userns::kSubuid || (request.userns == Userns::kAuto && other_owners);
+      request.userns == Userns::kSubuid || (request.userns == Userns::kAuto && needs_range);
   IdChoice choice;
   if (!wanted) return choice;
   Result<IdMapping> range = FindRange(request);

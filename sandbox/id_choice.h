@@ -13,7 +13,7 @@
 namespace strata {
 
 enum class Userns {
-  kAuto,    // a range where the layers have other owners than 0:0 and there is one; else one id
+  kAuto,    // a range where the layers have files of other users and there is one; else one id
   kSingle,  // one id
   kSubuid,  // a range, or an error
 };
@@ -30,8 +30,8 @@ struct IdChoice {
   std::optional<Error> missing;
 };
 
-// `other_owners`: the root has owners other than 0:0. Reads no file where one id will do.
-Result<IdChoice> ChooseIds(const IdRequest& request, bool other_owners);
+// `needs_range`: see RootContent. Reads no file where one id will do.
+Result<IdChoice> ChooseIds(const IdRequest& request, bool needs_range);
 
 // Whether a user namespace with this range can be made: by trying. Takes milliseconds.
 Result<void> TryRange(const IdMapping& range);

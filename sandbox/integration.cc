@@ -178,7 +178,7 @@ Result<bool> RunSomewhere(const Store& store, const RootDraft& draft, const std:
                           const ComposeRootOptions& options) {
   StageOptions stage_options{.upper = StageOptions::Upper::kStore, .items = draft.set.items};
   STRATA_ASSIGN(IdChoice ids,
-                ChooseIds({.userns = options.userns}, draft.content.foreign_owners()));
+                ChooseIds({.userns = options.userns}, draft.content.needs_range));
   auto run = [&] { return RunIn(store, draft, stage_options, ids, name, options); };
   Result<bool> ran = run();
   if (!ran && ids.range && options.userns == Userns::kAuto) {

@@ -82,7 +82,9 @@ class Composer {
   void NoteOwners(RootContent& content) const {
     for (uint32_t i = 0; i < content.lowers.size(); ++i) {
       if (content.lowers[i].starts_with('/')) continue;
-      if (chain_.manifests[i]->has_foreign_owners()) content.foreign_lowers.push_back(i);
+      if (!chain_.manifests[i]->has_foreign_owners()) continue;
+      content.foreign_lowers.push_back(i);
+      if (chain_.manifests[i]->has_files_of_other_users()) content.needs_range = true;
     }
   }
 

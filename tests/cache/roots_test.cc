@@ -67,6 +67,7 @@ TEST_F(RootsTest, WhatWasPublishedIsFound) {
   content.base_count = 2;
   content.layer_count = 77;
   content.foreign_lowers = {0, 2};
+  content.needs_range = true;
   {
     CachedRoot published = Must(PublishRoot(store(), set.Encode(), content));
     EXPECT_FALSE(published.hit);
@@ -81,6 +82,7 @@ TEST_F(RootsTest, WhatWasPublishedIsFound) {
   EXPECT_EQ(found->content.base_count, 2U);
   EXPECT_EQ(found->content.layer_count, 77U);
   EXPECT_EQ(found->content.foreign_lowers, content.foreign_lowers);
+  EXPECT_TRUE(found->content.needs_range);
   EXPECT_EQ(found->content.method, RootMethod::kDelta);
   EXPECT_EQ(Must(OpenRoot(store(), found->key)).content.lowers, content.lowers);
   EXPECT_EQ(Must(ListRoots(store())), std::vector<RootKey>{found->key});
@@ -250,10 +252,10 @@ TEST_F(RootsTest, AnEntryThatDoesNotKnowOwnersHasThemLookedAt) {
   const RootKey key = Must(PublishRoot(store(), set.Encode(), content)).key;
   // As version 1 was: no owners at the end of the content.
   std::string bytes = Must(ReadFile(AT_FDCWD, File(key), 1 << 20));
-  bytes.resize(bytes.size() - sizeof(uint64_t) - sizeof(uint32_t));
+  bytes.resize(bytes.size() - sizeof(uint64_t) - 2 * sizeof(uint32_t));
   bytes[8] = 1;
   const size_t content_at = 16 + set.Encode().size();
-  bytes[content_at] = static_cast<char>(bytes[content_at] - 4);
+  bytes[content_at] = static_cast<char>(bytes[content_at] - 8);
   const uint64_t sum = Xxh3Short(bytes);
   bytes.append(reinterpret_cast<const char*>(&sum), sizeof sum);
   Must(ReplaceFile(AT_FDCWD, File(key), bytes));

@@ -107,6 +107,15 @@ def test_auto_gives_layers_their_owners(strata, owned):
         "42:43 /srv/owned", "42:43 /srv/owned/file", "0:0 /srv/plain"]  # fmt: skip
 
 
+def test_auto_has_one_id_where_only_directories_and_groups_are_of_others(strata, base, layer):
+    layer("like-debian", {"var": None, "var/partial": Dir(uid=42), "var/shadow": File("x", gid=42)})
+    done = strata.sh("cat /proc/self/uid_map", "base", "like-debian").ok()
+    assert done.out.split() == ["0", str(os.geteuid()), "1"]
+    assert done.stderr == ""
+    strata.sh("false", "base", "like-debian").fails(1, "other owners", "--userns=subuid")
+    assert strata.sh("false", "base", "like-debian", options=SINGLE).stderr == ""
+
+
 def test_single_shows_all_as_the_callers(strata, owned):
     out = strata.sh(OWNERS, "base", "owned", options=SINGLE).ok().out
     assert [line.split()[0] for line in out.splitlines()] == ["0:0"] * 3

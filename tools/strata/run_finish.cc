@@ -77,6 +77,11 @@ Result<int> RunSession::Finish() {
                      fmt::format("all files of these layers, and the command, had one owner: {}",
                                  ids_.missing->message()))
                    .Hint(ids_.missing->hint()));
+  } else if (!succeeded && request_.ids.userns == Userns::kAuto && !ids_.range && !context_.quiet &&
+             composition_->root.content.foreign_owners()) {
+    PrintWarning(
+        "files of these layers have other owners, and the command had one id: where that matters "
+        "(apt-get, dpkg, su), --userns=subuid gives it a range");
   }
   if (succeeded || request_.capture_failed) {
     if (!request_.capture.empty()) {

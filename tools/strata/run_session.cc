@@ -141,7 +141,7 @@ Result<bool> RunSession::ReplaceLostRoot() {
 }
 
 Result<void> RunSession::FindIds() {
-  STRATA_ASSIGN(ids_, ChooseIds(request_.ids, composition_->root.content.foreign_owners()));
+  STRATA_ASSIGN(ids_, ChooseIds(request_.ids, composition_->root.content.needs_range));
   stage_options_.mapping = ids_.range;
   stage_options_.materialise.unmapped = request_.ids.userns == Userns::kAuto
                                             ? UnmappedOwner::kCaller
