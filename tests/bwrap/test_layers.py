@@ -62,3 +62,11 @@ def test_no_link_of_the_root_leads_to_the_store(bwrap, layer, tmp_path, in_store
         options = ("--layer", "a", "--tmp-overlay", "/tmp/x", "--chdir", link)
         said = bwrap.sh("pwd; ls -a", *options, env=in_store)
         said.fails(1, f"bwrap: Can't chdir to {link}: ")
+
+
+@pytest.mark.parametrize("namespaces", ["--unshare-all", "--unshare-user"])
+def test_no_process_of_the_sandbox_leads_to_the_store(bwrap, layer, in_store, namespaces):
+    layer("a", {"file": "a\n"})
+    look = "echo looked; for fd in /proc/[0-9]*/fd/*; do ls -d $fd/../../../layers; done 2> /tmp/errors; echo done"
+    options = (namespaces, "--layer", "a", "--tmp-overlay", "/tmp/x", "--proc", "/proc")
+    assert bwrap.sh(look, *options, env=in_store).ok().out == "looked\ndone"

@@ -106,8 +106,9 @@ void DropRights(const SandboxPlan& plan) noexcept {
     int rc = sys::CapSet(o.capabilities, o.capabilities, o.capabilities);
     if (rc < 0 && !(rc == -EPERM && plan.uid == 0)) DieWith(rc, "capset failed");
   }
-  // /proc/self belongs to the user again.
-  int rc = sys::Prctl(PR_SET_DUMPABLE, 1);
+  // /proc/self belongs to the user again; but not with a lease, which pid 1 keeps: /proc/1/fd would
+  // lead from it to all that the caller has. The command is readable after execve in any case.
+  int rc = sys::Prctl(PR_SET_DUMPABLE, o.leases.empty() ? 1 : 0);
   if (rc < 0) DieWith(rc, "can't set dumpable");
 }
 
