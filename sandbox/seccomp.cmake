@@ -5,11 +5,12 @@
 # CMAKE_CROSSCOMPILING_EMULATOR.
 add_library(strata_seccomp_policy OBJECT ${CMAKE_CURRENT_LIST_DIR}/seccomp_policy.cc)
 target_link_libraries(strata_seccomp_policy
-  PUBLIC strata_settings fmt::fmt-header-only tl::expected
+  PUBLIC strata_settings tl::expected
   PRIVATE PkgConfig::libseccomp)
 
 add_executable(strata_seccomp_generate ${CMAKE_CURRENT_LIST_DIR}/seccomp_generate.cc)
-target_link_libraries(strata_seccomp_generate PRIVATE strata_seccomp_policy PkgConfig::libseccomp)
+target_link_libraries(strata_seccomp_generate
+  PRIVATE strata_seccomp_policy strata_base PkgConfig::libseccomp)
 
 add_custom_command(
   OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/seccomp_filters.inc

@@ -61,7 +61,7 @@ TEST_F(RunOptionsTest, DefaultsAreThoseOfTheDesign) {
   EXPECT_TRUE(request.mounts.empty());
   EXPECT_EQ(request.directory, "/");
   EXPECT_EQ(request.hostname, "strata");
-  EXPECT_EQ(request.uid, 0U);
+  EXPECT_EQ(request.ids.uid, 0U);
   EXPECT_EQ(request.network, Network::kNone);
   EXPECT_EQ(request.capabilities, DefaultCapabilities());
   EXPECT_EQ(request.seccomp, RunRequest::Seccomp::kBuild);
