@@ -14,6 +14,9 @@
 namespace strata {
 namespace {
 
+// How long a terminal may take for what a command wrote that had to be killed.
+constexpr int64_t kLastWordsMs = 1000;
+
 class Watch {
  public:
   Watch(const SandboxSpec& spec, int terminal_socket, Process& pid1)
@@ -26,27 +29,30 @@ class Watch {
       pollfd polled[3 + Terminal::kPolled] = {{ended_ ? -1 : pid1_.pid_fd(), POLLIN, 0},
                                               {spec_.signal_fd, POLLIN, 0},
                                               {terminal_socket_, POLLIN, 0}};
-      pollfd* const relayed = polled + 3;
-      if (terminal_ != nullptr) terminal_->FillPoll(relayed);
+      if (terminal_ != nullptr) terminal_->FillPoll(polled + 3);
       const int ready = ::poll(polled, terminal_ != nullptr ? std::size(polled) : 3, TimeLeft());
       if (ready < 0 && errno != EINTR) return FailSys(errno, "poll");
       if (deadline_ns_ != 0 && MonotonicNs() >= deadline_ns_) STRATA_TRY(TimeIsUp());
-      if (ready <= 0) continue;
-      // The terminal first: a signal may be about it.
-      if (polled[2].revents != 0) TakeTerminal();
-      if (terminal_ != nullptr) terminal_->Relay(relayed);
-      if (terminal_ != nullptr && terminal_->hung_up()) AskToEnd();
-      if ((polled[1].revents & POLLIN) != 0) STRATA_TRY(TakeSignal());
-      if (polled[0].revents != 0) {
-        ended_ = true;
-        if (terminal_ != nullptr) terminal_->EndInput();
-      }
+      if (ready > 0) STRATA_TRY(Handle(polled));
       if (ended_ && (terminal_ == nullptr || abandoned_ || terminal_->IsDrained()))
         return timed_out_;
     }
   }
 
  private:
+  Result<void> Handle(const pollfd* polled) {
+    // The terminal first: a signal may be about it.
+    if (polled[2].revents != 0) TakeTerminal();
+    if (terminal_ != nullptr) terminal_->Relay(polled + 3);
+    if (terminal_ != nullptr && terminal_->hung_up()) AskToEnd();
+    if ((polled[1].revents & POLLIN) != 0) STRATA_TRY(TakeSignal());
+    if (polled[0].revents != 0) {
+      ended_ = true;
+      if (terminal_ != nullptr) terminal_->EndInput();
+    }
+    return {};
+  }
+
   void Within(int64_t ms) { deadline_ns_ = MonotonicNs() + ms * 1000000; }
 
   int TimeLeft() const {
@@ -62,7 +68,10 @@ class Watch {
       abandoned_ = true;
       return {};
     }
-    if (asked_) return pid1_.Signal(SIGKILL);
+    if (asked_) {
+      if (terminal_ != nullptr) Within(kLastWordsMs);
+      return pid1_.Signal(SIGKILL);
+    }
     timed_out_ = asked_ = true;
     Within(spec_.grace_ms);
     if (terminal_ != nullptr) terminal_->HangUp();  // an interactive shell ignores SIGTERM

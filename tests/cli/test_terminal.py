@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import signal
+import subprocess
 import time
 
 import pytest
@@ -304,3 +305,11 @@ def test_ctrl_c_ends_a_run_whose_shell_waits_for_a_program(strata, base, open_te
     terminal.type("\x03")
     terminal.expect("cleaned")
     assert terminal.process.wait(waiting.PATIENCE) in (130, 5)
+
+
+@pytest.mark.parametrize("deaf", ["", "trap '' HUP TERM; "])
+def test_a_timeout_holds_at_a_terminal_that_takes_nothing(strata, base, open_terminal, deaf):
+    command = ("run", "-t", "--timeout", "0.5s", "--grace", "0.5s", "base", "--", "sh", "-c", f"{deaf}seq 1 100000; sleep 60")
+    # Standard error is not the terminal: strata's own last words would wait for it.
+    terminal = open_terminal(strata.command(*command), stderr=subprocess.DEVNULL)
+    assert terminal.process.wait(10) == 124
