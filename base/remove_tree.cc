@@ -2,6 +2,7 @@
 #include "base/remove_tree.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -132,6 +133,10 @@ Result<void> RemoveTree(int parent_fd, const std::string& name) {
   Result<void> removed = RemoveOwnTree(parent_fd, name);
   if (removed || ::geteuid() == 0) return removed;
   if (removed.error().sys_errno() != EACCES && removed.error().sys_errno() != EPERM) return removed;
+  // A directory that was made read-only stays so: others may own what is in the tree, not where it is.
+  const size_t slash = name.rfind('/');
+  const std::string parent = slash == std::string::npos ? "." : name.substr(0, slash);
+  if (::faccessat(parent_fd, parent.c_str(), W_OK | X_OK, AT_EACCESS) != 0) return removed;
   Result<IdMapping> range = SubordinateIds();
   if (!range) return removed;
   Result<void> rest =
