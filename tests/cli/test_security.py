@@ -221,6 +221,12 @@ def test_a_command_cannot_shut_a_cache_for_ever(strata, base):
     assert strata.sh("cat /c/f", options=("--cache", "c:/c")).ok().out == "kept"
 
 
+def test_a_command_cannot_give_a_cache_away_for_ever(strata, base):
+    cache = ("run", "--userns=subuid", "--cache", "c:/c", "base", "--", "sh", "-c")
+    strata(*cache, "echo kept > /c/f; chown 33:33 /c; chmod 700 /c").ok()
+    assert strata(*cache, "cat /c/f").ok().out == "kept"
+
+
 # --- a damaged store ---------------------------------------------------------------------------------
 
 

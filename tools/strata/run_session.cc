@@ -48,6 +48,22 @@ std::string RealPath(const std::string& path) {
   return result;
 }
 
+// An earlier command may have shut it or, with a range of ids, given it away. Nobody can have made it
+// a link.
+bool RegainDirectory(int dir_fd, const std::string& path) {
+  if (::fchmodat(dir_fd, path.c_str(), 0700, 0) == 0) return true;
+  Result<IdMapping> range = SubordinateIds();
+  if (!range) return false;
+  Result<void> regained = RunInMapping(*range, [&]() -> Result<void> {
+    if (::fchownat(dir_fd, path.c_str(), 0, 0, AT_SYMLINK_NOFOLLOW) == 0 &&
+        ::fchmodat(dir_fd, path.c_str(), 0700, 0) == 0) {
+      return {};
+    }
+    return FailSys(errno, "chown", path);
+  });
+  return regained.has_value();
+}
+
 }  // namespace
 
 Result<void> RunSession::Prepare() {
@@ -277,9 +293,7 @@ Result<void> RunSession::LockCache(const std::string& name) {
   std::string path = "caches/" + name;
   STRATA_TRY(MakeDirs(store_->fd(), path, 0700));
   auto lock = FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
-  // An earlier command may have shut it. Nobody can have made it a link.
-  if (!lock && lock.error().sys_errno() == EACCES &&
-      ::fchmodat(store_->fd(), path.c_str(), 0700, 0) == 0) {
+  if (!lock && lock.error().sys_errno() == EACCES && RegainDirectory(store_->fd(), path)) {
     lock = FileLock::OnDirectory(store_->fd(), path, LockMode::kExclusive, LockWait::kFail);
   }
   if (!lock && lock.error().code() == Errc::kBusy) {
