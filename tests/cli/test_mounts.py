@@ -1,6 +1,7 @@
 """--bind, --tmpfs, --read-only, --scratch: what is mounted where, and who may write to it."""
 
 import os
+import subprocess
 
 import pytest
 from conftest import Symlink
@@ -169,6 +170,23 @@ def test_a_bind_of_what_holds_the_store_hides_the_store(strata, base, store, mod
 @pytest.mark.parametrize("below", ["", "/layers"])
 def test_a_bind_of_the_store_is_refused(strata, base, store, below):
     strata("run", "--bind", f"{store}{below}:/host", "base", "--", "true").fails(125, "store")
+
+
+def test_a_bind_of_another_mount_of_what_holds_the_store_hides_it_too(strata, base, store, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = ["unshare", "-Urm", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh",
+               str(store.parent), str(elsewhere)]  # fmt: skip
+
+    def run(*args):
+        whole = [*command, *strata.command("run", *args)]
+        return subprocess.run(whole, capture_output=True, text=True, env=strata.environment(), cwd=strata.home)
+
+    script = f"ls -A /host/{store.name}; ls -d /host/home"
+    done = run("--bind", f"{elsewhere}:/host", "base", "--", "sh", "-c", script)
+    assert done.stdout.split() == ["/host/home"], done.stderr
+    done = run("--bind", f"{elsewhere}/{store.name}/layers:/host", "base", "--", "true")
+    assert done.returncode == 125 and "store" in done.stderr
 
 
 def test_a_link_to_the_store_is_refused_too(strata, base, store, tmp_path):

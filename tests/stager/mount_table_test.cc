@@ -14,12 +14,20 @@ TEST(MountTableTest, ReadsDirectoriesAndTypesAfterAnyNumberOfTags) {
   EXPECT_EQ(mounts[0].id, 28u);
   EXPECT_EQ(mounts[0].directory, "/");
   EXPECT_EQ(mounts[0].type, "ext4");
+  EXPECT_EQ(mounts[0].device, "8:1");
+  EXPECT_EQ(mounts[0].root, "/");
   EXPECT_EQ(mounts[1].directory, "/a b\\c");
   EXPECT_EQ(mounts[1].type, "overlay");
 }
 
 TEST(MountTableTest, LeavesOutWhatIsNoMount) {
   EXPECT_TRUE(ParseMountTable("\n \nx 1 8:1 / / rw - ext4 x rw\n12\n12 1 8:1 / / rw").empty());
+}
+
+TEST(MountTableTest, ADirectoryThatIsMountedOnceHasOnePath) {
+  auto paths = PathsOfDirectory("/usr/bin");
+  ASSERT_TRUE(paths);
+  EXPECT_EQ(*paths, std::vector<std::string>{"/usr/bin"});
 }
 
 TEST(MountTableTest, TheKernelHasOne) {

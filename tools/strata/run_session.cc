@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
 #include "sandbox/compose_root.h"
+#include "stager/mount_table.h"
 #include "stager/scratch.h"
 
 namespace strata {
@@ -247,8 +248,9 @@ Result<void> RunSession::PlanBind(const RunRequest::Mount& mount, std::vector<Mo
                 mount.source);
   }
   std::string source = RealPath(mount.source);
-  std::string store = RealPath(store_->path());
-  if (source == store || IsBelow(source, store)) {
+  STRATA_ASSIGN(std::vector<std::string> stores, PathsOfDirectory(RealPath(store_->path())));
+  for (const std::string& store : stores) {
+    if (source != store && !IsBelow(source, store)) continue;
     return Fail(Errc::kInvalid, "it is in the store, which no sandbox may see");
   }
   AddMount(
@@ -257,7 +259,8 @@ Result<void> RunSession::PlanBind(const RunRequest::Mount& mount, std::vector<Mo
        .target = mount.target,
        .read_only = mount.read_only},
       directory, points);
-  if (IsBelow(store, source)) {
+  for (const std::string& store : stores) {
+    if (!IsBelow(store, source)) continue;
     // Nothing of the store may be reached, let alone written to, through a bind of what holds it.
     mounts_.push_back({.kind = SandboxMount::Kind::kTmpfs,
                        .target = mount.target + store.substr(source.size()),
