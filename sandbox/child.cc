@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "sandbox/child_plan.h"
+#include "sandbox/hide_arguments.h"
 #include "sandbox/privileges.h"
 
 namespace strata {
@@ -103,7 +104,9 @@ int EnterRoot(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
   return 0;
 }
 
-extern "C" void ForwardSignal(int signal) {
+extern "C" void ForwardSignal(int signal, siginfo_t* info, void*) {
+  // Of a sender in the sandbox: what it wants to signal, it can signal itself. Outside has no number in here.
+  if (info->si_pid != 0) return;
   int saved = errno;
   pid_t command = g_command.load(std::memory_order_relaxed);
   switch (signal) {
@@ -135,8 +138,8 @@ constexpr int kForwarded[] = {SIGTERM, SIGINT,  SIGHUP,   SIGQUIT, SIGUSR1,
 
 void ForwardSignals() noexcept {
   struct sigaction action {};
-  action.sa_handler = ForwardSignal;
-  action.sa_flags = SA_RESTART;
+  action.sa_sigaction = ForwardSignal;
+  action.sa_flags = SA_RESTART | SA_SIGINFO;
   for (int signal : kForwarded) ::sigaction(signal, &action, nullptr);
   sigset_t none;
   ::sigemptyset(&none);
@@ -261,6 +264,7 @@ void RunPid1(const ChildPlan& plan) noexcept {
   g_command.store(command.pid, std::memory_order_relaxed);
   if (plan.own_session) g_group.store(command.pid, std::memory_order_relaxed);
   ForwardSignals();
+  HideArguments();
   sys::Write(command.go_fd, &byte, 1);
   CloseAllBut(plan.kept, plan.kept_count);
   // Nobody should wait for pid 1 to close these, and nothing is opened any more that could take their numbers.

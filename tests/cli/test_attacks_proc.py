@@ -29,6 +29,11 @@ def test_nothing_of_pid_1_in_proc_is_a_door(attack, options):
     assert not [answer for answer in found.values() if answer.startswith("WORKED") and answer != harmless], found
 
 
+def test_pid_1_does_not_tell_paths_of_the_host(strata, base, tmp_path):
+    done = strata.sh("tr '\\0' ' ' < /proc/1/cmdline", options=("--bind", f"{tmp_path}:/host")).ok()
+    assert done.out.split() == ["strata"]
+
+
 def test_processes_of_the_host_cannot_be_named(strata, attack):
     sleeper = subprocess.Popen(["sleep", "60"])
     try:

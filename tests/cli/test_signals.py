@@ -194,8 +194,8 @@ def test_pid_1_cannot_be_killed_from_inside(strata, base):
 
 
 def test_pid_1_goes_on_whatever_it_is_sent_from_inside(strata, base):
-    names = "HUP QUIT ILL TRAP ABRT BUS FPE USR1 SEGV USR2 PIPE ALRM CHLD TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO SYS"
-    script = f"trap '' HUP QUIT USR1 USR2 WINCH; for name in {names}; do kill -$name 1; done; kill -9 1; kill -STOP 1; sleep 0.05; (true &); echo alive"
+    names = "TERM INT TSTP CONT PWR HUP QUIT ILL TRAP ABRT BUS FPE USR1 SEGV USR2 PIPE ALRM CHLD TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO SYS"
+    script = f"for name in {names}; do kill -$name 1; done; kill -9 1; kill -STOP 1; sleep 0.05; (true &); echo alive"
     assert strata.sh(script).ok().out == "alive"
 
 
