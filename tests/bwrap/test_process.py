@@ -342,3 +342,10 @@ def test_zombies_are_reaped(bwrap):
 @pytest.mark.parametrize("options,pid", [(("--unshare-pid",), "2"), (("--unshare-pid", "--as-pid-1"), "1")])
 def test_pid_of_the_command(bwrap, options, pid):
     assert bwrap.sh("echo $$", *options).ok().out == pid
+
+
+@pytest.mark.strata
+def test_nothing_is_left_when_the_reports_cannot_be_written(bwrap):
+    for option in ("--info-fd", "--json-status-fd"):
+        # Its output is at its end only when every process that has it open has ended.
+        bwrap(*HOST, option, "4000", "sleep", "60", timeout=20).fails(1, "bwrap: Write to info_fd: ")

@@ -34,7 +34,10 @@ int NewEvent(int flags) {
 void OpenChannels(SandboxPlan* plan) {
   const Options& o = plan->options;
   if (o.unshare_pid && !o.as_pid_1) plan->ended_fd = NewEvent(EFD_NONBLOCK);
-  if (o.info_fd >= 0 || o.json_status_fd >= 0) plan->go_fd = NewEvent(0);
+  if (o.info_fd >= 0 || o.json_status_fd >= 0) {
+    int rc = sys::Pipe2(plan->go, 0);
+    if (rc < 0) DieWith(rc, "pipe2()");
+  }
   if (o.json_status_fd >= 0) {
     int rc = sys::Pipe2(plan->exec_pipe, 0);
     if (rc < 0) DieWith(rc, "pipe2()");
@@ -232,10 +235,7 @@ int RunSandbox(const Options& options) {
   DropMonitorRights(plan);
   DieWithCaller(options, caller);
   WaitForMaps(options);
-  if (plan.go_fd >= 0) {
-    const uint64_t one = 1;
-    sys::Write(plan.go_fd, &one, sizeof one);
-  }
+  if (plan.go[1] >= 0) sys::Write(plan.go[1], "", 1);
   // The sandbox has its own; whoever waits for the end of a pipe must not wait for us.
   std::vector<int> own = options.leases;
   own.insert(own.end(),

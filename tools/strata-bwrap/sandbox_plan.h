@@ -22,8 +22,8 @@ struct SandboxPlan {
   const char* terminal = nullptr;  // what standard output is, where --dev wants to show it
 
   // Read end first; -1 where nobody needs them.
-  int go_fd = -1;     // eventfd: the reports about the child are written, it may go on
-  int ended_fd = -1;  // eventfd: pid 1 tells how the command ended, its exit status plus one
+  int ended_fd = -1;     // eventfd: pid 1 tells how the command ended, its exit status plus one
+  int go[2] = {-1, -1};  // one byte: the reports about the child are written, it may go on
   int exec_pipe[2] = {-1, -1};       // one byte before exec, another one when exec failed
   int lifeline[2] = {-1, -1};        // closes when the monitor ends
   int pid_socket[2] = {-1, -1};      // --pidns with --unshare-pid: who the child is

@@ -34,10 +34,12 @@ void WaitForMonitor(const SandboxPlan& plan) noexcept {
   CloseIf(o.info_fd);
   CloseIf(o.json_status_fd);
   CloseIf(plan.lifeline[1]);
-  if (plan.go_fd < 0) return;
-  uint64_t count;
-  sys::Read(plan.go_fd, &count, sizeof count);
-  ::close(plan.go_fd);
+  if (plan.go[0] < 0) return;
+  ::close(plan.go[1]);
+  char byte;
+  if (sys::Read(plan.go[0], &byte, 1) != 1)
+    sys::ExitNow(1);  // the monitor has said why, or was killed
+  ::close(plan.go[0]);
 }
 
 // As a tmpfs with `newroot` in it. The caller's root goes below it, but stays this process's /.
