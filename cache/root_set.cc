@@ -12,6 +12,7 @@ namespace strata {
 namespace {
 
 constexpr uint32_t kSetVersion = 1;
+constexpr uint32_t kIdsShift = 8;  // above the conflict policy
 
 // Layer ids are digests: any eight bytes of one are a hash. (Of a directory without a key: zero.)
 struct HashItem {
@@ -64,7 +65,8 @@ std::string DependencySet::Encode() const {
   std::string bytes;
   bytes.reserve(16 + kept.size() * 40);
   PutU32(bytes, kSetVersion);
-  PutU32(bytes, static_cast<uint32_t>(on_conflict));
+  PutU32(bytes, static_cast<uint32_t>(on_conflict) | static_cast<uint32_t>(integration_ids)
+                                                         << kIdsShift);
   PutU32(bytes, static_cast<uint32_t>(kept.size()));
   PutU32(bytes, static_cast<uint32_t>(integration.size()));
   for (size_t i : kept) {
@@ -81,11 +83,15 @@ Result<DependencySet> DependencySet::Decode(std::string_view bytes) {
   ByteReader in(bytes);
   DependencySet set;
   if (in.U32() != kSetVersion) return Fail(Errc::kCorrupt, "a dependency set of another version");
-  uint32_t policy = in.U32();
+  const uint32_t options = in.U32();
+  const uint32_t policy = options & 0xff;
+  const uint32_t ids = options >> kIdsShift;
   uint32_t item_count = in.U32();
   uint32_t command_count = in.U32();
   if (policy > static_cast<uint32_t>(ConflictPolicy::kSkip)) in.SetBad();
   set.on_conflict = static_cast<ConflictPolicy>(policy);
+  if (ids > static_cast<uint32_t>(DependencySet::Ids::kRange)) in.SetBad();
+  set.integration_ids = static_cast<DependencySet::Ids>(ids);
   // Counts are not trusted with memory: the bytes end a wrong one soon.
   constexpr size_t kLeastItem = sizeof(Digest) + 8;
   set.items.reserve(std::min<size_t>(item_count, bytes.size() / kLeastItem));

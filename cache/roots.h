@@ -43,6 +43,9 @@ struct DependencySet {
   std::vector<SetItem> items;             // bottom first; one that occurs twice counts at its topmost place
   std::vector<std::string> integration;   // commands given by the caller, in order
   ConflictPolicy on_conflict = ConflictPolicy::kError;
+  // Which ids integration commands have, the layers' own too. Other than kByLayers only where there are `integration`.
+  enum class Ids : uint8_t { kByLayers, kOne, kRange };
+  Ids integration_ids = Ids::kByLayers;
 
   // Drops what counts once, at its topmost place. The canonical set of everything below.
   void Deduplicate();

@@ -15,7 +15,6 @@
 
 #include "base/result.h"
 #include "cache/roots.h"
-#include "sandbox/id_choice.h"
 #include "stager/compose.h"
 
 namespace strata {
@@ -31,7 +30,6 @@ struct ComposeRootOptions {
   std::function<void(std::string_view)> warn;  // conflicts that were resolved, what a capture left out
   std::optional<int64_t> mtime;                // of all that the commands change; else kept
   std::optional<struct rlimit> open_files;     // of the commands; see SandboxSpec
-  Userns userns = Userns::kAuto;               // the commands' ids
 };
 
 // Hits do nothing but find and lease. A command that fails, fails the whole: the error names it, its

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sandbox/integration.h"
 
+#include "sandbox/id_choice.h"
+
 #include <fcntl.h>
 
 #include <algorithm>
@@ -19,6 +21,18 @@
 
 namespace strata {
 namespace {
+
+Userns UsernsOf(const DependencySet& set) {
+  switch (set.integration_ids) {
+    case DependencySet::Ids::kOne:
+      return Userns::kSingle;
+    case DependencySet::Ids::kRange:
+      return Userns::kSubuid;
+    case DependencySet::Ids::kByLayers:
+      break;
+  }
+  return Userns::kAuto;
+}
 
 constexpr size_t kHintLines = 8;
 constexpr size_t kLongestLine = 4096;
@@ -156,7 +170,7 @@ Result<bool> RunIn(const Store& store, const RootDraft& draft, const StageOption
   StageOptions with_ids = stage_options;
   with_ids.mapping = ids.range;
   with_ids.materialise.unmapped =
-      options.userns == Userns::kAuto ? UnmappedOwner::kCaller : UnmappedOwner::kFail;
+      UsernsOf(draft.set) == Userns::kSubuid ? UnmappedOwner::kFail : UnmappedOwner::kCaller;
   STRATA_ASSIGN(Stage stage, Stage::Prepare(store, draft.content, leases, with_ids));
   STRATA_TRY(RunCommands(store, stage, stage_options, ids, draft.commands, options));
   STRATA_ASSIGN(const LowerChain* chain, stage.Chain());
@@ -177,11 +191,11 @@ Result<bool> RunIn(const Store& store, const RootDraft& draft, const StageOption
 Result<bool> RunSomewhere(const Store& store, const RootDraft& draft, const std::string& name,
                           const ComposeRootOptions& options) {
   StageOptions stage_options{.upper = StageOptions::Upper::kStore, .items = draft.set.items};
-  STRATA_ASSIGN(IdChoice ids,
-                ChooseIds({.userns = options.userns}, draft.content.needs_range));
+  const Userns userns = UsernsOf(draft.set);
+  STRATA_ASSIGN(IdChoice ids, ChooseIds({.userns = userns}, draft.content.needs_range));
   auto run = [&] { return RunIn(store, draft, stage_options, ids, name, options); };
   Result<bool> ran = run();
-  if (!ran && ids.range && options.userns == Userns::kAuto) {
+  if (!ran && ids.range && userns == Userns::kAuto) {
     // newuidmap may be there and not work.
     Result<void> tried = TryRange(*ids.range);
     if (!tried) {

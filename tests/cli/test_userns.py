@@ -112,8 +112,20 @@ def test_auto_has_one_id_where_only_directories_and_groups_are_of_others(strata,
     done = strata.sh("cat /proc/self/uid_map", "base", "like-debian").ok()
     assert done.out.split() == ["0", str(os.geteuid()), "1"]
     assert done.stderr == ""
-    strata.sh("false", "base", "like-debian").fails(1, "other owners", "--userns=subuid")
-    assert strata.sh("false", "base", "like-debian", options=SINGLE).stderr == ""
+    assert strata.sh("false", "base", "like-debian").stderr == ""
+    strata.sh("chown 7 /var/shadow", "base", "like-debian").fails(1, "other owners", "--userns=subuid")
+    assert "--userns" not in strata.sh("chown 7 /var/shadow", "base", "like-debian", options=SINGLE).stderr
+
+
+def test_the_ids_that_integration_commands_are_given_make_another_root(strata, base):
+    command = ("--integrate", "touch /made; chown 7 /made || true")
+    keys = [strata("compose", "--json", *options, *command, "base").ok().json()["key"] for options in [(), SINGLE, SUBUID]]
+    assert len(set(keys)) == 3
+    for options, owner in [((), "0"), (SINGLE, "0"), (SUBUID, "7")]:
+        done = strata("run", *options, *command, "base", "--", "stat", "-c", "%u", "/made").ok()
+        assert done.out == owner, options
+    # Without commands of its own there is one root.
+    assert len({strata("compose", "--json", *options, "base").ok().json()["key"] for options in [(), SINGLE, SUBUID]}) == 1
 
 
 def test_single_shows_all_as_the_callers(strata, owned):

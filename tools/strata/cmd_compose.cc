@@ -58,13 +58,14 @@ Result<int> RunCompose(Context& context, const ParsedArgs& args) {
   for (const ParsedOption& option : args.options) {
     STRATA_TRY_WITH(ApplyOption(option, &set, &userns), fmt::format("--{}", option.spec->name));
   }
+  SetIntegrationIds(userns, &set);
   const char* name = args.Get(kComposeName);
   if (name != nullptr) STRATA_TRY_WITH(Store::CheckRefName(name), "--name");
   if (!set.cacheable()) {
     return Unexpected(Error(Errc::kInvalid, "this root cannot be cached, so there is nothing to keep")
                           .Hint("a plain directory needs a key: dir:PATH@KEY"));
   }
-  STRATA_ASSIGN(Composition composition, Compose(context, set, userns));
+  STRATA_ASSIGN(Composition composition, Compose(context, set));
   if (name != nullptr) STRATA_TRY(store->SetRef(name, composition.root.key));
   if (!composition.root.hit) CollectAfterPublishing(context, *store);
   if (context.json) {

@@ -142,6 +142,10 @@ Result<int> RunStage(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   LayerArgs layers;
   layers.layers.assign(args.operands.begin(), args.operands.end() - 1);
+  if (layers.layers.empty() && !args.Has(kStageLayersFrom)) {
+    return Unexpected(Error(Errc::kInvalid, "a LAYER or DIR is missing")
+                          .Hint("strata stage LAYER... DIR [-- COMMAND]"));
+  }
   if (const char* file = args.Get(kStageLayersFrom)) layers.layers_from = file;
   STRATA_ASSIGN(DependencySet set, ReadLayerArgs(*store, layers));
   Userns userns = Userns::kAuto;
@@ -155,7 +159,8 @@ Result<int> RunStage(Context& context, const ParsedArgs& args) {
       STRATA_ASSIGN_WITH(userns, ParseUserns(option), "--userns");
     }
   }
-  STRATA_ASSIGN(Composition composition, Compose(context, set, userns));
+  SetIntegrationIds(userns, &set);
+  STRATA_ASSIGN(Composition composition, Compose(context, set));
   const CachedRoot& root = composition.root;
   if (!request.argv.empty()) return RunCommandAt(context, *store, root, request, options);
   STRATA_TRY_WITH(CheckKept(root, request.method), "stage");

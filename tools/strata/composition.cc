@@ -29,7 +29,13 @@ std::string Describe(const Store& store, const SetItem& item) {
 
 }  // namespace
 
-Result<Composition> Compose(Context& context, const DependencySet& set, Userns userns) {
+void SetIntegrationIds(Userns userns, DependencySet* set) {
+  if (set->integration.empty() || userns == Userns::kAuto) return;
+  set->integration_ids =
+      userns == Userns::kSingle ? DependencySet::Ids::kOne : DependencySet::Ids::kRange;
+}
+
+Result<Composition> Compose(Context& context, const DependencySet& set) {
   const int64_t start_ns = MonotonicNs();
   STRATA_ASSIGN(const Store* store, context.OpenStore());
   ComposeRootOptions options;
@@ -37,7 +43,6 @@ Result<Composition> Compose(Context& context, const DependencySet& set, Userns u
     STRATA_ASSIGN_WITH(options.mtime, ParseEpoch(epoch), "SOURCE_DATE_EPOCH");
   }
   options.open_files = context.original_nofile;
-  options.userns = userns;
 
   Progress progress;
   options.compose.progress = &progress;

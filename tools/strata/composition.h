@@ -17,8 +17,9 @@ struct Composition {
   uint64_t made_entries = 0;
 };
 
-// `userns`: the ids of integration commands.
-Result<Composition> Compose(Context& context, const DependencySet& set,
-                            Userns userns = Userns::kAuto);
+// What --userns means for integration commands that are given with it.
+void SetIntegrationIds(Userns userns, DependencySet* set);
+
+Result<Composition> Compose(Context& context, const DependencySet& set);
 
 }  // namespace strata

@@ -74,12 +74,13 @@ Result<void> RunSession::Prepare() {
   set_.integration.insert(set_.integration.end(), request_.integration.begin(),
                           request_.integration.end());
   if (request_.on_conflict) set_.on_conflict = *request_.on_conflict;
+  SetIntegrationIds(request_.ids.userns, &set_);
   if (request_.seccomp == RunRequest::Seccomp::kFile) {
     STRATA_ASSIGN_WITH(filter_, LoadFilterFile(request_.seccomp_file), "--seccomp");
   }
   STRATA_TRY(FindHostPlaces());
   STRATA_TRY(PlanMounts(&stage_options_.mount_points));
-  STRATA_ASSIGN(composition_, Compose(context_, set_, request_.ids.userns));
+  STRATA_ASSIGN(composition_, Compose(context_, set_));
   STRATA_TRY(FindIds());
   STRATA_TRY(LockCaches());
   using Upper = StageOptions::Upper;
@@ -152,7 +153,7 @@ Result<bool> RunSession::ReplaceLostRoot() {
   if (!lost || replaced_root_) return false;
   stage_.reset();
   STRATA_TRY(DropLostRoot(*store_, std::move(composition_->root), *lost));
-  STRATA_ASSIGN(composition_, Compose(context_, set_, request_.ids.userns));
+  STRATA_ASSIGN(composition_, Compose(context_, set_));
   replaced_root_ = true;
   return true;
 }
