@@ -223,6 +223,13 @@ std::vector<CgroupPlace> FindOwnCgroups() {
   return FindCgroups(*cgroups, *mountinfo);
 }
 
+void SweepCgroups() {
+  for (const CgroupPlace& place : FindOwnCgroups()) {
+    UniqueFd fd(sys::OpenAt(AT_FDCWD, place.own.c_str(), O_RDONLY | O_DIRECTORY));
+    if (fd.valid()) Sweep(fd.get());
+  }
+}
+
 void ReadCgroupUsage(int dir_fd, int version, CgroupUsage* usage) {
   auto keep = [](std::optional<uint64_t>* to, std::optional<uint64_t> value) {
     if (value) *to = value;

@@ -51,6 +51,8 @@ struct CgroupPlace {
 // From the texts of /proc/self/cgroup and /proc/self/mountinfo.
 std::vector<CgroupPlace> FindCgroups(std::string_view cgroups, std::string_view mountinfo);
 std::vector<CgroupPlace> FindOwnCgroups();
+// Removes the empty groups that killed stratas left below the caller's own.
+void SweepCgroups();
 
 // What the files of a group say after the end. Nothing where its kernel has no such file.
 struct CgroupUsage {

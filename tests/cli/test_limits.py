@@ -231,7 +231,8 @@ def test_a_value_that_makes_no_sense_is_refused(strata, base, option):
 
 
 @pytest.mark.leaves_files
-def test_the_group_of_a_killed_strata_is_taken_away_by_the_next(strata, base):
+@pytest.mark.parametrize("by", ["run", "gc"])
+def test_the_group_of_a_killed_strata_is_taken_away_by_the_next(strata, base, by):
     process = strata.start("run", "--memory", "64M", "--pids", "9", "--cpus", "1", "base", "--", "sh", "-c", "echo up; sleep 1000")
     waiting.read_until(process, b"up")
     inside = waiting.descendants(process.pid)
@@ -240,7 +241,10 @@ def test_the_group_of_a_killed_strata_is_taken_away_by_the_next(strata, base):
     process.communicate()
     waiting.until(lambda: all(map(waiting.gone, inside)))
     assert bool(left) == any(means in CGROUPS for means in means_here(strata).values())
-    strata("run", "--memory", "64M", "--pids", "9", "--cpus", "1", "base", "--", "true").ok()
+    if by == "run":
+        strata("run", "--memory", "64M", "--pids", "9", "--cpus", "1", "base", "--", "true").ok()
+    else:
+        strata("gc").ok()
     assert not left & groups_here()
 
 

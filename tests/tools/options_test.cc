@@ -163,7 +163,7 @@ TEST(OptionsTest, FindsAChoiceAndListsThemAll) {
   EXPECT_EQ(*ParseChoice(kChoice, "tar"), 2U);
   auto bad = ParseChoice(kChoice, "ta");
   ASSERT_FALSE(bad);
-  EXPECT_EQ(bad.error().message(), "--format: 'ta' is none of the choices");
+  EXPECT_EQ(bad.error().message(), "'ta' is none of the choices");
   EXPECT_EQ(bad.error().hint(), "--format auto|dir|tar");
   EXPECT_FALSE(ParseChoice(kChoice, ""));
 }

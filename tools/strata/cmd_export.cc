@@ -85,7 +85,7 @@ class OutputFile {
 Result<int> Export(Context& context, const ParsedArgs& args) {
   ExportOptions options;
   if (const char* format = args.Get(kFormat)) {
-    STRATA_ASSIGN(size_t choice, ParseChoice(kFormatSpec, format));
+    STRATA_ASSIGN_WITH(size_t choice, ParseChoice(kFormatSpec, format), "--format");
     options.format = choice == 0 ? ExportFormat::kTar : ExportFormat::kOci;
   }
   const char* output = args.Get(kOutput);

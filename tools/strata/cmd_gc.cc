@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // strata gc: removes what nothing needs.
+#include "base/cgroup.h"
 #include "cache/gc.h"
 #include "cache/store_config.h"
 #include "stager/stage_record.h"
@@ -67,7 +68,10 @@ Result<int> Gc(Context& context, const ParsedArgs& args) {
     STRATA_ASSIGN(StoreConfig config, ReadStoreConfig(*store));
     options.max_size = config.max_size;
   }
-  if (!options.dry_run) STRATA_TRY(CleanStaleStages(*store));
+  if (!options.dry_run) {
+    STRATA_TRY(CleanStaleStages(*store));
+    SweepCgroups();
+  }
   STRATA_ASSIGN(GcReport report, CollectGarbage(*store, options));
   if (context.json) {
     PrintJson(context.out, ToJson(report, options));

@@ -42,12 +42,12 @@ Result<ImportOptions> ReadOptions(const ParsedArgs& args) {
   if (const char* format = args.Get(kFormat)) {
     constexpr SourceFormat kFormats[] = {SourceFormat::kAuto, SourceFormat::kDirectory,
                                          SourceFormat::kTar, SourceFormat::kOci};
-    STRATA_ASSIGN(size_t choice, ParseChoice(kFormatSpec, format));
+    STRATA_ASSIGN_WITH(size_t choice, ParseChoice(kFormatSpec, format), "--format");
     options.format = kFormats[choice];
   }
   if (const char* owner = args.Get(kOwner)) {
     constexpr OwnerPolicy kPolicies[] = {OwnerPolicy::kRoot, OwnerPolicy::kKeep};
-    STRATA_ASSIGN(size_t choice, ParseChoice(kOwnerSpec, owner));
+    STRATA_ASSIGN_WITH(size_t choice, ParseChoice(kOwnerSpec, owner), "--owner");
     options.owner = kPolicies[choice];
   }
   const char* mtime = args.Get(kMtime);

@@ -125,7 +125,7 @@ Result<int> Overlaps(Context& context, const ParsedArgs& args) {
   if (const char* file = args.Get(kOverlapsFrom)) layers.layers_from = file;
   STRATA_ASSIGN(DependencySet set, ReadLayerArgs(*store, layers));
   if (const char* policy = args.Get(kOverlapsPolicy)) {
-    STRATA_ASSIGN(size_t choice, ParseChoice(kPolicySpec, policy));
+    STRATA_ASSIGN_WITH(size_t choice, ParseChoice(kPolicySpec, policy), "--on-conflict");
     set.on_conflict = static_cast<ConflictPolicy>(choice);
   }
   STRATA_ASSIGN(OverlapReport report, FindOverlaps(*store, set));

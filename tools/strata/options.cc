@@ -184,7 +184,7 @@ Result<size_t> ParseChoice(const OptionSpec& option, std::string_view value) {
     choices.remove_prefix(std::min(bar + 1, choices.size()));
   }
   return Unexpected(
-      Error(Errc::kInvalid, fmt::format("--{}: '{}' is none of the choices", option.name, value))
+      Error(Errc::kInvalid, fmt::format("'{}' is none of the choices", value))
           .Hint(fmt::format("--{} {}", option.name, option.metavar)));
 }
 

@@ -103,7 +103,7 @@ Result<ParsedArgs> ParseArgs(const CommandSpec& command, char** argv);
 // What `strata COMMAND --help` prints.
 std::string HelpText(const CommandSpec& command);
 
-// Looks up one of the "a|b|c" of an option: its place, from 0.
+// Looks up one of the "a|b|c" of an option: its place, from 0. The error leaves naming the option to the caller.
 Result<size_t> ParseChoice(const OptionSpec& option, std::string_view value);
 
 }  // namespace strata

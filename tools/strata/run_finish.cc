@@ -3,14 +3,17 @@
 // The second half of a RunSession: after the command has ended.
 #include <fcntl.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstring>
+#include <iterator>
 
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
-#include "tools/strata/json.h"
 #include "tools/strata/collect.h"
+#include "tools/strata/json.h"
 #include "tools/strata/progress.h"
 #include "tools/strata/run_limits.h"
 #include "tools/strata/run_session.h"
@@ -58,6 +61,28 @@ const char* UpperName(StageOptions::Upper upper) {
   return "";
 }
 
+// Whether the command line names a program that is known to change owners, or to become another
+// user.
+bool WouldUseOtherIds(const std::vector<std::string>& argv) {
+  static constexpr std::string_view kPrograms[] = {
+      "apt",     "apt-get", "aptitude", "chgrp",   "chown",   "dpkg",    "groupadd",
+      "runuser", "sudo",    "su",       "useradd", "adduser", "setpriv", "newgrp"};
+  auto is_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
+  };
+  for (std::string_view rest : argv) {
+    while (!rest.empty()) {
+      const auto end = std::find_if_not(rest.begin(), rest.end(), is_word);
+      const std::string_view word = rest.substr(0, static_cast<size_t>(end - rest.begin()));
+      if (std::find(std::begin(kPrograms), std::end(kPrograms), word) != std::end(kPrograms)) {
+        return true;
+      }
+      rest.remove_prefix(std::min(word.size() + 1, rest.size()));
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<int> RunSession::Finish() {
@@ -77,8 +102,9 @@ Result<int> RunSession::Finish() {
                      fmt::format("all files of these layers, and the command, had one owner: {}",
                                  ids_.missing->message()))
                    .Hint(ids_.missing->hint()));
-  } else if (!succeeded && request_.ids.userns == Userns::kAuto && !ids_.range && !context_.quiet &&
-             composition_->root.content.foreign_owners()) {
+  } else if (result_.outcome == SandboxResult::Outcome::kEnded && !result_.status.signaled &&
+             !succeeded && request_.ids.userns == Userns::kAuto && !ids_.range && !context_.quiet &&
+             composition_->root.content.foreign_owners() && WouldUseOtherIds(argv_)) {
     PrintWarning(
         "files of these layers have other owners, and the command had one id: where that matters "
         "(apt-get, dpkg, su), --userns=subuid gives it a range");
@@ -129,7 +155,8 @@ Result<void> RunSession::Capture() {
 }
 
 Result<void> RunSession::DeliverOutput() {
-  STRATA_ASSIGN(size_t disarmed, Deliver(store_->fd(), store_->path(), output_, output_place_, ids_.range));
+  STRATA_ASSIGN(size_t disarmed,
+                Deliver(store_->fd(), store_->path(), output_, output_place_, ids_.range));
   if (disarmed > 0 && !context_.quiet) {
     PrintWarning(fmt::format(
         "{}: {} files lost their setuid or setgid bit or capabilities; a captured layer "
@@ -146,8 +173,8 @@ Result<void> RunSession::KeepFailed() {
   }
   const char* userns = request_.ids.userns == Userns::kSubuid ? " --userns subuid" : "";
   if (!request_.workspace.empty()) {
-    PrintWarning(fmt::format("look at what failed: strata shell{} --workspace {} {}",
-                             userns, request_.workspace, layers));
+    PrintWarning(fmt::format("look at what failed: strata shell{} --workspace {} {}", userns,
+                             request_.workspace, layers));
     return {};
   }
   if (stage_->upper().empty() || !request_.scratch_directory.empty()) {
