@@ -178,11 +178,11 @@ void CheckInterpreter(const char* path, ChildRecord* record) noexcept {
 
 // Until execve has succeeded, /proc/self/exe is strata itself, which nobody in there may get hold of.
 // Other magic links lead to nothing that could be executed. Nothing else runs yet that could change
-// a path once it was looked at.
-bool LeadsThroughMagicLink(const char* path) noexcept {
+// a path once it was looked at. 0, -ENOENT where nothing is there, -ELOOP; 0, too, where openat2 is denied.
+int LookForMagicLink(const char* path) noexcept {
   const int fd = sys::OpenAt2(AT_FDCWD, path, O_PATH, 0, RESOLVE_NO_MAGICLINKS);
   if (fd >= 0) ::close(fd);
-  return fd == -ELOOP;
+  return fd == -ELOOP || fd == -ENOENT ? fd : 0;
 }
 
 // As execvp does: the first that can be executed; else `record` says what was wrong with the best
@@ -190,8 +190,9 @@ bool LeadsThroughMagicLink(const char* path) noexcept {
 void TryExec(const ChildPlan& plan, ChildRecord* record) noexcept {
   FailExec(record, ChildRecord::kNotFound, ENOENT, plan.argv[0]);
   for (const char* const* path = plan.candidates; *path != nullptr; ++path) {
-    int error = ELOOP;
-    if (!LeadsThroughMagicLink(*path)) {
+    int error = -LookForMagicLink(*path);
+    if (error == ENOENT) continue;
+    if (error == 0) {
       ::execve(*path, plan.argv, plan.envp);
       error = errno;
     }

@@ -70,7 +70,9 @@ void RestoreStandardStreams(const std::array<int, 3>& streams, const StreamState
     const mode_t mode = before[i].mode;
     if (mode == 0) continue;
     for (size_t n = 0; S_ISREG(mode) && n < std::size(kStreamAttributes); ++n) {
+      // Removing an ACL that is not there is a write all the same.
       if (before[i].has_attribute[n]) continue;
+      if (::fgetxattr(streams[i], kStreamAttributes[n], nullptr, 0) < 0) continue;
       static_cast<void>(::fremovexattr(streams[i], kStreamAttributes[n]) == 0);
     }
     if (::fstat(streams[i], &st) != 0 || st.st_mode == mode) continue;
