@@ -21,10 +21,6 @@ constexpr std::string_view kPrefix = "strata-";
 constexpr uint64_t kCpuPeriodUs = 100000;
 constexpr size_t kSmallFile = 1 << 20;
 
-constexpr size_t Index(Controller controller) {
-  return static_cast<size_t>(controller);
-}
-
 uint64_t& Of(CgroupLimits& limits, size_t controller) {
   return controller == 0 ? limits.memory : controller == 1 ? limits.pids : limits.cpu_milli;
 }

@@ -26,7 +26,7 @@ class Text {
     AddList(format, args);
     va_end(args);
   }
-  void AddList(const char* format, va_list args) noexcept {
+  [[gnu::format(printf, 2, 0)]] void AddList(const char* format, va_list args) noexcept {
     int size = std::vsnprintf(text_ + used_, sizeof text_ - 1 - used_, format, args);
     if (size > 0) used_ = std::min(used_ + static_cast<size_t>(size), sizeof text_ - 2);
   }
@@ -40,7 +40,8 @@ class Text {
   size_t used_ = 0;
 };
 
-void Start(Level level, const char* format, va_list args, Text* text) noexcept {
+[[gnu::format(printf, 2, 0)]] void Start(Level level, const char* format, va_list args,
+                                         Text* text) noexcept {
   if (level_prefix) text->Add("<%d>", level);
   text->Add("bwrap: ");
   text->AddList(format, args);
