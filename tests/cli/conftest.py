@@ -416,7 +416,7 @@ def no_leaks(request, tmp_path):
     yield
     leaks = []
     # Killing one hands its children to this process: they are the next round.
-    while left := _wait_for_children(known, seconds=2):
+    while left := _wait_for_children(known, seconds=10):
         for pid, line in left.items():
             leaks.append(f"process {pid}: {line}")
             os.kill(pid, signal.SIGKILL)
