@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/io.h"
+#include "base/mount_table.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
 
@@ -168,25 +169,15 @@ std::optional<std::string> Below(std::string_view path, std::string_view root,
 }
 
 // The first mount of the hierarchy whose line in /proc/self/cgroup lists `controllers`.
-void FindMount(std::string_view mountinfo, std::string_view controllers, std::string_view path,
-               CgroupPlace* place) {
+void FindMount(const std::vector<MountEntry>& mounts, std::string_view controllers,
+               std::string_view path, CgroupPlace* place) {
   const std::string_view first = controllers.substr(0, controllers.find(','));
-  while (!mountinfo.empty()) {
-    std::string_view line = Cut(&mountinfo, '\n');
-    std::string_view fields = line;
-    for (int i = 0; i < 3; ++i) Cut(&fields, ' ');
-    const std::string_view root = Cut(&fields, ' ');
-    const std::string_view mount_point = Cut(&fields, ' ');
-    const size_t dash = fields.find(" - ");
-    if (dash == fields.npos) continue;
-    fields.remove_prefix(dash + 3);
-    const std::string_view type = Cut(&fields, ' ');
-    Cut(&fields, ' ');
-    if (type != (place->version == 2 ? "cgroup2" : "cgroup")) continue;
-    if (place->version == 1 && !HasWord(fields, first, ',')) continue;
-    std::optional<std::string> own = Below(path, root, mount_point);
+  for (const MountEntry& mount : mounts) {
+    if (mount.type != (place->version == 2 ? "cgroup2" : "cgroup")) continue;
+    if (place->version == 1 && !HasWord(mount.options, first, ',')) continue;
+    std::optional<std::string> own = Below(path, mount.root, mount.directory);
     if (!own) continue;
-    place->top = mount_point;
+    place->top = mount.directory;
     place->own = std::move(*own);
     return;
   }
@@ -195,6 +186,7 @@ void FindMount(std::string_view mountinfo, std::string_view controllers, std::st
 }  // namespace
 
 std::vector<CgroupPlace> FindCgroups(std::string_view cgroups, std::string_view mountinfo) {
+  const std::vector<MountEntry> mounts = ParseMountTable(mountinfo);
   std::vector<CgroupPlace> places;
   while (!cgroups.empty()) {
     std::string_view line = Cut(&cgroups, '\n');
@@ -206,7 +198,7 @@ std::vector<CgroupPlace> FindCgroups(std::string_view cgroups, std::string_view 
       place.controllers[i] = HasWord(controllers, kNames[i], ',');
     }
     if (place.version == 1 && place.controllers == std::array<bool, kControllers>{}) continue;
-    FindMount(mountinfo, controllers, line, &place);
+    FindMount(mounts, controllers, line, &place);
     if (!place.own.empty()) places.push_back(std::move(place));
   }
   return places;

@@ -15,7 +15,7 @@
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
-#include "stager/mount_table.h"
+#include "base/mount_table.h"
 
 namespace strata {
 namespace {

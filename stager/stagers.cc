@@ -16,7 +16,7 @@
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "stager/flatten_chain.h"
-#include "stager/mount_table.h"
+#include "base/mount_table.h"
 #include "stager/overlay.h"
 #include "stager/scratch.h"
 #include "stager/stager.h"

@@ -14,7 +14,7 @@
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
 #include "sandbox/compose_root.h"
-#include "stager/mount_table.h"
+#include "base/mount_table.h"
 #include "stager/scratch.h"
 
 namespace strata {

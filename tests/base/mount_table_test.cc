@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "stager/mount_table.h"
+#include "base/mount_table.h"
 
 #include <gtest/gtest.h>
 
@@ -18,6 +18,7 @@ TEST(MountTableTest, ReadsDirectoriesAndTypesAfterAnyNumberOfTags) {
   EXPECT_EQ(mounts[0].root, "/");
   EXPECT_EQ(mounts[1].directory, "/a b\\c");
   EXPECT_EQ(mounts[1].type, "overlay");
+  EXPECT_EQ(mounts[1].options, "rw,lowerdir=x");
 }
 
 TEST(MountTableTest, LeavesOutWhatIsNoMount) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "stager/mount_table.h"
+#include "base/mount_table.h"
 
 #include <fcntl.h>
 
@@ -70,6 +70,8 @@ std::vector<MountEntry> ParseMountTable(std::string_view mountinfo) {
     while (!line.empty() && NextField(&line) != "-") {  // its options, and any number of tags
     }
     mount.type = NextField(&line);
+    NextField(&line);  // its source
+    mount.options = NextField(&line);
     if (!mount.type.empty()) mounts.push_back(std::move(mount));
   }
   return mounts;

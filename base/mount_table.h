@@ -19,6 +19,7 @@ struct MountEntry {
   std::string root;       // which directory of that device's file system
   std::string directory;  // where; as this process sees it
   std::string type;       // "overlay", "fuse.fuse-overlayfs", "ext4", ...
+  std::string options;    // of the file system, not of the mount: "rw,memory"
 };
 
 Result<std::vector<MountEntry>> ReadMountTable();
