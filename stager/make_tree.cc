@@ -12,8 +12,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/id_map.h"
 #include "base/io.h"
-#include "base/own_rights.h"
 #include "base/parallel.h"
 #include "base/path.h"
 #include "base/sys.h"
@@ -376,7 +376,7 @@ Result<void> MakeTree(const Store& store, const TreePlan& plan, int tree_fd,
   }
   auto make = [&] { return TreeMaker(store, plan, tree_fd, options).Run(); };
   if (::geteuid() == 0 || !ModesAreInTheWay(plan, options.place)) return make();
-  STRATA_TRY(RunWithOwnRights(make));
+  STRATA_TRY(RunInMapping(SingleId(), make));
   if (options.progress != nullptr) options.progress->entries += plan.manifest.size() - 1;
   return {};
 }

@@ -15,7 +15,7 @@
 
 #include "base/file_lock.h"
 #include "base/io.h"
-#include "base/own_rights.h"
+#include "base/id_map.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
@@ -109,7 +109,7 @@ TEST_F(FilesTest, RemoveTreeNeverGoesIntoAMount) {
   Touch("keep/f");
   EXPECT_TRUE(MakeDirs(fd(), "t/on/here", 0700));
   Touch("t/f");
-  auto done = RunWithOwnRights([&]() -> Result<void> {  // in a namespace that may mount
+  auto done = RunInMapping(SingleId(), [&]() -> Result<void> {  // in a namespace that may mount
     STRATA_TRY(sys::Check(sys::Unshare(CLONE_NEWNS), "unshare"));
     // By path: the descriptor leads to the mounts of the other namespace.
     char path[4096] = {};
