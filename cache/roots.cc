@@ -9,12 +9,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <ctime>
 
 #include "base/io.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
 #include "cache/byte_reader.h"
+#include "cache/last_use.h"
 
 namespace strata {
 namespace {
@@ -23,7 +23,6 @@ constexpr std::string_view kMagic = "STRATART";
 constexpr uint32_t kVersion = 2;
 constexpr uint32_t kWithoutOwners = 1;  // a version that says nothing of them
 constexpr int64_t kMaxFileSize = 64 << 20;
-constexpr time_t kStampAfter = 3600;
 // Of rounds in which an entry is found and has gone before it is leased: there is always another
 // process that has got further meanwhile.
 constexpr int kMaxAttempts = 1000;
@@ -107,11 +106,9 @@ bool DecodeFile(std::string_view bytes, CachedRoot& root) {
   return in.AtEnd() && DecodeContent(body, version, root.content);
 }
 
-// At most once an hour: it is a write. One from the future is of a clock that was put back. In a
-// store that cannot be written to there is no gc either, that would ask.
+// In a store that cannot be written to there is no gc either, that would ask.
 void Stamp(int fd, const struct stat& st) {
-  time_t age = ::time(nullptr) - st.st_mtime;
-  if (age >= kStampAfter || age <= -kStampAfter) static_cast<void>(::futimens(fd, nullptr));
+  if (StampIsDue(st)) static_cast<void>(::futimens(fd, nullptr));
 }
 
 Unexpected Damaged(const RootKey& key) {

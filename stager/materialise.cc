@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <optional>
 
 #include "base/path.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
+#include "cache/last_use.h"
 #include "cache/turn.h"
 #include "stager/composition.h"
 
@@ -20,7 +20,6 @@ namespace strata {
 namespace {
 
 constexpr int kAttempts = 4;
-constexpr time_t kStampAfter = 3600;
 
 // "layers/ID" of "layers/ID/tree".
 std::string SourceOf(const std::string& tree) {
@@ -34,13 +33,12 @@ std::string Shown(const std::string& source) {
   return source;
 }
 
-// The collector takes what was not used for long; a write at most once an hour.
+// The collector takes what was not used for long.
 void Stamp(const Store& store, const std::string& name) {
   const std::string path = "derived/" + name;
   struct stat st;
   if (sys::FstatAt(store.fd(), path.c_str(), &st) < 0) return;
-  const time_t age = ::time(nullptr) - st.st_mtime;
-  if (age >= kStampAfter || age <= -kStampAfter) {
+  if (StampIsDue(st)) {
     static_cast<void>(::utimensat(store.fd(), path.c_str(), nullptr, 0) == 0);
   }
 }
