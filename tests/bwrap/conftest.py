@@ -52,13 +52,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def bwrap_binary():
-    name = os.environ.get("BWRAP")
-    if not name:
-        pytest.exit("BWRAP is not set: it must name the executable to test", returncode=3)
-    path = Path(name).resolve()
-    if not os.access(path, os.X_OK):
-        pytest.exit(f"BWRAP={name} is not an executable file", returncode=3)
-    return path
+    return cli.executable("BWRAP", "executable")
 
 
 @pytest.fixture(scope="session")

@@ -70,16 +70,21 @@ def pytest_configure(config):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
+def executable(variable, program):
+    """The absolute path of the executable that the environment names; without it nothing is tested."""
+    name = os.environ.get(variable)
+    if not name:
+        pytest.exit(f"{variable} is not set: it must name the {program} to test", returncode=3)
+    path = Path(name).resolve()
+    if not os.access(path, os.X_OK):
+        pytest.exit(f"{variable}={name} is not an executable file", returncode=3)
+    return path
+
+
 @pytest.fixture(scope="session")
 def strata_binary():
     """The absolute path of the executable under test."""
-    name = os.environ.get("STRATA")
-    if not name:
-        pytest.exit("STRATA is not set: it must name the strata executable to test", returncode=3)
-    path = Path(name).resolve()
-    if not os.access(path, os.X_OK):
-        pytest.exit(f"STRATA={name} is not an executable file", returncode=3)
-    return path
+    return executable("STRATA", "strata executable")
 
 
 # --- running strata ----------------------------------------------------------------------------------
@@ -209,6 +214,14 @@ def open_terminal(strata):
     yield start
     for terminal in opened:
         terminal.close()
+
+
+@pytest.fixture
+def shell(strata, base, open_terminal):
+    """`strata shell base` with its first prompt read."""
+    terminal = open_terminal(strata.command("shell", "base"))
+    terminal.expect(r"# ")
+    return terminal
 
 
 # --- trees and archives ------------------------------------------------------------------------------

@@ -11,14 +11,6 @@ import pytest
 import waiting
 
 
-@pytest.fixture
-def shell(strata, base, open_terminal):
-    """`strata shell base` with its first prompt read."""
-    terminal = open_terminal(strata.command("shell", "base"))
-    terminal.expect(r"# ")
-    return terminal
-
-
 def test_is_a_shell_in_the_root_with_the_shells_status(shell):
     shell.run("cat /usr/share/greeting", "hello")
     assert shell.end() == 7

@@ -11,13 +11,6 @@ import pytest
 import waiting
 
 
-@pytest.fixture
-def shell(strata, base, open_terminal):
-    terminal = open_terminal(strata.command("shell", "base"))
-    terminal.expect(r"# ")
-    return terminal
-
-
 # --- what it is ----------------------------------------------------------------------------------------
 
 
