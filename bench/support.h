@@ -10,10 +10,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -26,6 +24,7 @@
 
 #include "base/io.h"
 #include "base/temp_dir.h"
+#include "bench/suite.h"
 #include "cache/roots.h"
 #include "cache/store.h"
 #include "stager/compose.h"
@@ -36,6 +35,12 @@ namespace strata::bench {
 
 using testing::Must;
 using testing::MustSys;
+
+// The executable that is measured: $STRATA, else the one of this build tree.
+inline std::string StrataExecutable() {
+  const char* strata = std::getenv("STRATA");
+  return strata != nullptr ? strata : STRATA_EXECUTABLE;
+}
 
 // $STRATA_BENCH_DIR, else /var/tmp: a directory of its own there, and a store in it.
 class BenchStore {
@@ -256,17 +261,6 @@ inline void HardlinkLayers(const BenchStore& bench, const std::vector<LayerId>& 
     HardlinkTree(bench.store().fd(), ("layers/" + id.Hex() + "/tree").c_str(), AT_FDCWD,
                  to.c_str());
   }
-}
-
-inline int Spawn(const std::vector<std::string>& words) {
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  pid_t pid;
-  if (::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), environ) != 0) return -1;
-  int status;
-  ::waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 }  // namespace strata::bench
