@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures as Markdown tables."""
+
+from . import contract
+from .charts import name_of
+from .results import show_size, show_time
+
+
+def contract_table(results):
+    out = ["| | | measured | baseline | ratio | accepted | aim | |", "|---|---|---|---|---|---|---|---|"]
+    for verdict in contract.verdicts(results):
+        rule = verdict.rule
+        if verdict.value is None:
+            out.append(f"| {rule.id} | {rule.what} | | | | {rule.show(rule.accepted)} | {rule.show(rule.aim)} | not measured |")
+            continue
+        times = [show_time(case.median) if case and not rule.counter else "" for case in (verdict.subject, verdict.baseline)]
+        value = rule.show(verdict.value)
+        out.append(f"| {rule.id} | {rule.what} | {times[0] or value} | {times[1]} | {value if rule.baseline else ''} | "
+                   f"{rule.show(rule.accepted)} | {rule.show(rule.aim)} | {verdict.word} |")
+    return "\n".join(out)
+
+
+def show_counter(name, value):
+    return show_size(value) if "_kb" in name else f"{value:,.4g}"
+
+
+def parameters_of(case):
+    return ", ".join(f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in case.parameters.items())
+
+
+def suite_table(results, suite):
+    """One row a contender, one column for each set of parameters."""
+    cases = results.select(suite)
+    columns = list(dict.fromkeys(parameters_of(case) for case in cases))
+    contenders = list(dict.fromkeys(case.contender for case in cases))
+    out = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for contender in contenders:
+        cells = {}
+        for case in cases:
+            if case.contender == contender:
+                low, high = case.quartiles
+                cells[parameters_of(case)] = f"{show_time(case.median)} <sub>{show_time(low)} – {show_time(high)}, {len(case.times)}</sub>"
+        out.append(f"| {name_of(contender)} | " + " | ".join(cells.get(column, "") for column in columns) + " |")
+    return "\n".join(out)
+
+
+def counter_table(results, suite):
+    cases = [case for case in results.select(suite) if case.counters]
+    names = list(dict.fromkeys(name for case in cases for name in case.counters))
+    out = ["| | | " + " | ".join(name.replace("_kb", "").replace("_", " ") for name in names) + " |", "|---|---|" + "---|" * len(names)]
+    for case in cases:
+        cells = [show_counter(name, case.counter(name)) if name in case.counters else "" for name in names]
+        out.append(f"| {name_of(case.contender)} | {parameters_of(case)} | " + " | ".join(cells) + " |")
+    return "\n".join(out)
+
+
+def cached_of(results, suite):
+    """What is cached, as the suite's cases say it."""
+    labels = dict.fromkeys(case.cached for case in results.select(suite) if case.cached)
+    by_label = {label: list(dict.fromkeys(name_of(case.contender) for case in results.select(suite) if case.cached == label))
+                for label in labels}
+    if len(by_label) == 1:
+        return next(iter(by_label))
+    return "; ".join(f"{', '.join(names)}: {label}" for label, names in by_label.items())
+
+
+def machine_line(results):
+    machine = results.machine
+    return (f"{machine.get('cpus', '?')} × {machine.get('cpu', '?')}, {machine.get('memory_gb', '?')} GB, Linux {machine.get('kernel', '?')}, "
+            f"{machine.get('fs', '?')}, {machine.get('date', '?')}, size {machine.get('size', '?')}")
+
+
+def left_out(results):
+    out = [f"* {entry['name']}: {entry['why']}" for entry in results.missing]
+    out += [f"* {entry['name']} failed: {entry['why']}" for entry in results.failed]
+    return "\n".join(out) or "Nothing: all contenders ran."
+
+
+def versions(results):
+    return "\n".join(f"* {name}: {version}" for name, version in results.machine.get("versions", {}).items())
+
+
+def markdown(results):
+    """All of it: results.md."""
+    out = ["# Benchmark results", machine_line(results), "Medians; below them the quartiles and the number of repetitions.",
+           "## Contract", contract_table(results)]
+    for suite in dict.fromkeys(case.suite for case in results.cases.values()):
+        if not results.select(suite):
+            continue
+        out += [f"## {suite}", f"Cached: {cached_of(results, suite)}.", suite_table(results, suite)]
+        if any(case.counters for case in results.select(suite)):
+            out.append(counter_table(results, suite))
+    out += ["## Left out", left_out(results), "## Versions", versions(results)]
+    return "\n\n".join(out) + "\n"
