@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "base/hash.h"
 #include "stager/composition.h"
 #include "stager/delta_base.h"
+#include "stager/plain_stack.h"
 #include "stager/plan_builder.h"
 #include "stager/segments.h"
 
@@ -29,7 +31,8 @@ class Composer {
 
   Result<RootDraft> Run() {
     STRATA_ASSIGN(members_, OpenMembers(store_, set_));
-    STRATA_TRY(ApplyRules());
+    FindFirst();
+    if (!IsPlain()) STRATA_TRY(ApplyRules());
     STRATA_TRY(CheckMountPoints());
     STRATA_TRY(Choose());
     RootDraft draft;
@@ -51,13 +54,25 @@ class Composer {
   }
 
  private:
-  Result<void> ApplyRules() {
-    // What lies below an opaque root does not show; overlayfs does not look for that mark.
+  // What lies below an opaque root does not show; overlayfs does not look for that mark.
+  void FindFirst() {
     for (size_t i = members_.size(); i-- > 0;) {
       if (i > 0 && !members_[i].manifest.entry(0).opaque()) continue;
       first_ = i;
       break;
     }
+  }
+
+  // Whether the layers can be mounted as they are, without looking further.
+  bool IsPlain() {
+    if (layer_count() > options_.max_direct) return false;
+    std::vector<const Manifest*> manifests;
+    for (size_t i = first_; i < members_.size(); ++i) manifests.push_back(&members_[i].manifest);
+    plain_ = IsPlainStack(manifests);
+    return plain_;
+  }
+
+  Result<void> ApplyRules() {
     for (const Member& member : members_) sources_.push_back({member.path, &member.manifest});
     for (size_t i = first_; i < members_.size(); ++i) {
       STRATA_TRY_WITH(rules_.Add(members_[i].manifest, static_cast<uint32_t>(i)), NameOf(i));
@@ -90,15 +105,33 @@ class Composer {
 
   // Fails where a link or a file would hide, or be hidden by, what a sandbox mounts.
   Result<void> CheckMountPoints() {
-    MergedTree& tree = rules_.tree();
     for (const char* name : {"proc", "dev"}) {
-      auto id = tree.Find(MergedTree::kRoot, name);
-      if (!id || tree.type(*id) == EntryType::kDirectory) continue;
-      return Fail(Errc::kInvalid, "{}: /{} is {}, not a directory",
-                  NameOf(tree.piece(tree.node(*id)).source), name,
-                  tree.type(*id) == EntryType::kSymlink ? "a link" : "a file");
+      const std::optional<InRoot> top = FindInRoot(name);
+      if (!top || top->type == EntryType::kDirectory) continue;
+      return Fail(Errc::kInvalid, "{}: /{} is {}, not a directory", NameOf(top->member), name,
+                  top->type == EntryType::kSymlink ? "a link" : "a file");
     }
     return {};
+  }
+
+  // What the root has by that name, and whose it is.
+  struct InRoot {
+    size_t member;
+    EntryType type;
+  };
+  std::optional<InRoot> FindInRoot(const char* name) {
+    if (!plain_) {
+      MergedTree& tree = rules_.tree();
+      auto id = tree.Find(MergedTree::kRoot, name);
+      if (!id) return std::nullopt;
+      return InRoot{tree.piece(tree.node(*id)).source, tree.type(*id)};
+    }
+    for (size_t i = members_.size(); i-- > first_;) {
+      const Manifest& manifest = members_[i].manifest;
+      auto child = manifest.Child(0, name);
+      if (child) return InRoot{i, manifest.entry(*child).type};
+    }
+    return std::nullopt;
   }
 
   std::string NameOf(size_t member) const {
@@ -124,7 +157,7 @@ class Composer {
     for (size_t i = first_; i < members_.size(); ++i) {
       STRATA_TRY(AddMember(i));
     }
-    return CloseChain(rules_.overlay_agrees());
+    return CloseChain(plain_ || rules_.overlay_agrees());
   }
 
   // (b) The segments of another root, and what is different.
@@ -209,7 +242,7 @@ class Composer {
 
   // The delta that makes the chain show what it should, where it does not yet.
   Result<void> CloseChain(bool agrees) {
-    std::vector<std::string> ghosts = Ghosts();
+    std::vector<std::string> ghosts = Ghosts();  // of plain layers there are none
     if (agrees && ghosts.empty()) {
       base_count_ = static_cast<uint32_t>(chain_.lowers.size());
       return {};
@@ -306,7 +339,8 @@ class Composer {
   const DependencySet& set_;
   const ComposeOptions& options_;
   std::vector<Member> members_;
-  size_t first_ = 0;  // those below do not show
+  size_t first_ = 0;    // those below do not show
+  bool plain_ = false;  // then rules_ are not applied: there is nothing that they would change
   StagingRules rules_;
   std::vector<PlanSource> sources_;  // of every member
   std::vector<std::unique_ptr<Manifest>> opened_;

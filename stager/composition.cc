@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stager/composition.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <optional>
 #include <set>
 
 #include "base/parallel.h"
+#include "base/sys.h"
 #include "cache/directory_layer.h"
 #include "stager/lower_chain.h"
 #include "stager/view.h"
@@ -45,6 +48,19 @@ Result<Member> OpenItem(const Store& store, const SetItem& item) {
   return item.directory.empty() ? OpenLayer(store, item) : OpenDirectory(store, item);
 }
 
+// Whether some of a few layers are so large that a thread for each is worth its while: it costs as
+// much as checking a manifest of some 5,000 entries.
+bool HasLargeLayers(const Store& store, const DependencySet& set) {
+  constexpr off_t kLarge = 512 << 10;
+  size_t large = 0;
+  for (const SetItem& item : set.items) {
+    struct stat st;
+    const std::string path = "layers/" + item.id.Hex() + "/manifest";
+    if (sys::FstatAt(store.fd(), path.c_str(), &st) == 0 && st.st_size >= kLarge) ++large;
+  }
+  return large > 1;
+}
+
 }  // namespace
 
 Result<FileLock> LeaseTree(const Store& store, const std::string& path) {
@@ -75,7 +91,10 @@ Result<std::vector<Member>> OpenMembers(const Store& store, const DependencySet&
   // Nothing but system calls that wait for nobody: most of what a delta costs where many layers
   // are.
   std::vector<std::optional<Result<Member>>> opened(set.items.size());
-  ParallelFor(opened.size(), 0, [&](size_t i) { opened[i] = OpenItem(store, set.items[i]); });
+  constexpr size_t kMany = 16;
+  const size_t at_a_time = opened.size() <= kMany && HasLargeLayers(store, set) ? 1 : kMany;
+  ParallelFor(
+      opened.size(), 0, [&](size_t i) { opened[i] = OpenItem(store, set.items[i]); }, at_a_time);
   std::vector<Member> members;
   members.reserve(opened.size());  // manifests are pointed to
   for (std::optional<Result<Member>>& member : opened) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "stager/composition.h"
+#include "stager/plain_stack.h"
 
 namespace strata {
 
@@ -17,10 +18,16 @@ Result<OverlapReport> FindOverlaps(const Store& store, const DependencySet& set)
   for (uint32_t i = 0; i < members.size(); ++i) {
     if (members[i].manifest.entry(0).opaque()) first = i;
   }
-  StagingRules rules(report.set.on_conflict, /*collect_overlaps=*/true);
-  for (uint32_t i = first; i < members.size(); ++i) STRATA_TRY(rules.Add(members[i].manifest, i));
-  report.overlaps = rules.TakeOverlaps();
-  report.conflicts = rules.conflicts();
+  std::vector<const Manifest*> manifests;
+  for (uint32_t i = first; i < members.size(); ++i) manifests.push_back(&members[i].manifest);
+  if (!IsPlainStack(manifests, &report.overlaps)) {
+    StagingRules rules(report.set.on_conflict, /*collect_overlaps=*/true);
+    for (uint32_t i = first; i < members.size(); ++i) {
+      STRATA_TRY(rules.Add(members[i].manifest, i));
+    }
+    report.overlaps = rules.TakeOverlaps();
+    report.conflicts = rules.conflicts();
+  }
   for (Overlap& overlap : report.overlaps) {
     for (uint32_t& layer : overlap.layers) layer += first;
   }
