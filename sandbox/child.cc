@@ -171,7 +171,7 @@ int JoinNetwork(const ChildPlan& plan, int command_fd, ChildFailure* failure) no
 }
 
 // The process that becomes the command starts early: while pid 1 mounts, it makes the network
-// namespace and compiles the filter, which together take as long as the mounts.
+// namespace and compiles the filter, which together take longer than the mounts.
 struct CommandProcess {
   pid_t pid = 0;
   int pid_fd = -1;
@@ -235,6 +235,11 @@ void RunPid1(const ChildPlan& plan) noexcept {
   int rc = DieWithParent(plan, failure);
   require(rc < 0 ? rc : EnterLimits(plan, failure));  // kClone
   ::umask(022);
+  // pivot_root takes everybody along whose working directory is the old root: the command's process, too.
+  if (::chdir("/") != 0) {
+    failure->Set(errno, "chdir", "/");
+    require(-failure->sys_errno);
+  }
   if (plan.has_range) {
     rc = StartCommand(plan, &command, failure);
     if (rc == 0) AwaitIds(plan);
@@ -250,15 +255,16 @@ void RunPid1(const ChildPlan& plan) noexcept {
   require(MountDev(plan, root_fd, failure));
   require(MountTmp(plan, root_fd, failure));
   require(MountExtras(plan, root_fd, failure));
+  require(EnterRoot(plan, root_fd, failure));
+  // Here because the network takes the longest, and pid 1 waits for it with nothing else left to do.
+  rc = LimitPrivileges(plan, failure);
 
   char byte;
   if (sys::Read(command.ready_fd, &byte, 1) != 1) sys::ExitNow(0);  // it has told the parent why
-  require(JoinNetwork(plan, command.pid_fd, failure));
-  require(EnterRoot(plan, root_fd, failure));
+  require(rc < 0 ? rc : JoinNetwork(plan, command.pid_fd, failure));
   // With a range, the command may be of another user, and signals are to reach it all the same.
   const uint64_t signals = plan.has_range ? uint64_t{1} << CAP_KILL : 0;
-  rc = LimitPrivileges(plan, failure);
-  if (rc == 0) rc = KeepCapabilities(plan.capabilities | signals, failure);
+  rc = KeepCapabilities(plan.capabilities | signals, failure);
   // A change of credentials may clear the death signal and make us dumpable; so these come last.
   require(rc < 0 ? rc : HideAndDieWithParent(plan, failure));
   g_command.store(command.pid, std::memory_order_relaxed);

@@ -217,11 +217,6 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
     sys::ExitNow(125);
   };
   if (plan.own_session) sys::SetSid();
-  // pivot_root takes everybody along whose working directory is the old root.
-  if (::chdir("/") != 0) {
-    record.failure.Set(errno, "chdir", "/");
-    require(-record.failure.sys_errno);
-  }
   require(SetUpNetwork(plan, &record.failure), SandboxStep::kNetwork);
   char byte = 0;
   sys::Write(ready_fd, &byte, 1);

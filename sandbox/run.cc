@@ -2,7 +2,6 @@
 //
 // The parent's side of a sandbox: plan, clone, wait, tell what happened.
 #include <linux/capability.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -138,7 +137,7 @@ void FillSteps(const ChildRecord& record, int64_t start_ns, SandboxResult* resul
 
 const char* SandboxStepName(SandboxStep step) {
   static constexpr const char* kNames[] = {"clone",      "ids", "fork",   "overlay", "proc",
-                                           "dev",        "tmp", "mounts", "network", "pivot",
+                                           "dev",        "tmp", "mounts", "pivot",   "network",
                                            "privileges", "run", "cleanup"};
   static_assert(std::size(kNames) == kSteps);
   return kNames[static_cast<size_t>(step)];
@@ -225,14 +224,7 @@ Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entere
     STRATA_TRY(WriteAll(lifeline.write.get(), std::string_view("", 1), "pipe"));
   }
   lifeline.read.reset();  // not before: nobody to read a byte means SIGPIPE
-
-  if (spec.meanwhile) {
-    spec.meanwhile([&] {  // somebody at a terminal waits for what is shown there
-      pollfd awaited[2] = {{pid1.pid_fd(), POLLIN, 0}, {terminal.parent.get(), POLLIN, 0}};
-      return ::poll(awaited, 2, 0) != 0;
-    });
-  }
-  STRATA_ASSIGN(bool timed_out, WaitForEnd(spec, terminal.parent.get(), pid1));
+  STRATA_ASSIGN(bool timed_out, WaitForEnd(spec, terminal.parent.get(), lifeline.write.get(), pid1));
   if (spec.terminal != nullptr) spec.terminal->Suspend();
   SandboxResult result;
   STRATA_ASSIGN(ExitStatus pid1_status, pid1.Wait(&result.usage));

@@ -108,8 +108,10 @@ struct SandboxSpec {
   // what has not ended after the grace is killed; SIGTSTP stops the caller only, since SIGCONT would also continue
   // what was stopped inside.
   int signal_fd = -1;
-  // Called once, in the caller's thread, when the sandbox has been started: for work that can be
-  // done meanwhile. Signals and timeouts wait for it, so it should return soon after `ended()`.
+  // Called once, in the caller's thread, when the command has been let go: for work that can be done
+  // meanwhile. (Earlier it would take a processor from the set-up, or what that needs: work in the
+  // store next to an upper made the mount wait.) Signals and timeouts wait for it, so it should
+  // return soon after `ended()`, which is true when anything else is to be done.
   std::function<void(const std::function<bool()>& ended)> meanwhile;
 };
 
@@ -122,9 +124,9 @@ enum class SandboxStep {
   kProc,
   kDev,
   kTmp,
-  kMounts,      // binds, tmpfs; and until the network is there
-  kNetwork,     // pid 1 joins it
+  kMounts,      // binds, tmpfs
   kPivot,
+  kNetwork,     // until the network is there, and pid 1 in it
   kPrivileges,
   kRun,         // from the moment the command may go until it has ended
   kCleanup,     // until every process and mount is gone

@@ -19,33 +19,55 @@ constexpr int64_t kLastWordsMs = 1000;
 
 class Watch {
  public:
-  Watch(const SandboxSpec& spec, int terminal_socket, Process& pid1)
-      : spec_(spec), terminal_(spec.terminal), terminal_socket_(terminal_socket), pid1_(pid1) {
+  Watch(const SandboxSpec& spec, int terminal_socket, int lifeline, Process& pid1)
+      : spec_(spec),
+        terminal_(spec.terminal),
+        terminal_socket_(terminal_socket),
+        lifeline_(spec.meanwhile ? lifeline : -1),
+        pid1_(pid1) {
     if (spec.timeout_ms > 0) Within(spec.timeout_ms);
   }
 
   Result<bool> Run() {
     for (;;) {
-      pollfd polled[3 + Terminal::kPolled] = {{ended_ ? -1 : pid1_.pid_fd(), POLLIN, 0},
-                                              {spec_.signal_fd, POLLIN, 0},
-                                              {terminal_socket_, POLLIN, 0}};
-      if (terminal_ != nullptr) terminal_->FillPoll(polled + 3);
-      const int ready = ::poll(polled, terminal_ != nullptr ? std::size(polled) : 3, TimeLeft());
+      Polled polled;
+      const int ready = Poll(&polled, TimeLeft());
       if (ready < 0 && errno != EINTR) return FailSys(errno, "poll");
       if (deadline_ns_ != 0 && MonotonicNs() >= deadline_ns_) STRATA_TRY(TimeIsUp());
-      if (ready > 0) STRATA_TRY(Handle(polled));
+      if (ready > 0) STRATA_TRY(Handle(polled.fds));
       if (ended_ && (terminal_ == nullptr || abandoned_ || terminal_->IsDrained()))
         return timed_out_;
     }
   }
 
  private:
+  static constexpr size_t kOwn = 4;  // what is polled besides the terminal
+  struct Polled {
+    pollfd fds[kOwn + Terminal::kPolled];
+  };
+
+  int Poll(Polled* polled, int timeout_ms) {
+    polled->fds[0] = {ended_ ? -1 : pid1_.pid_fd(), POLLIN, 0};
+    polled->fds[1] = {spec_.signal_fd, POLLIN, 0};
+    polled->fds[2] = {terminal_socket_, POLLIN, 0};
+    polled->fds[3] = {lifeline_, 0, 0};  // POLLERR: nobody has the other end any more
+    if (terminal_ != nullptr) terminal_->FillPoll(polled->fds + kOwn);
+    return ::poll(polled->fds, terminal_ != nullptr ? std::size(polled->fds) : kOwn, timeout_ms);
+  }
+
   Result<void> Handle(const pollfd* polled) {
     // The terminal first: a signal may be about it.
     if (polled[2].revents != 0) TakeTerminal();
-    if (terminal_ != nullptr) terminal_->Relay(polled + 3);
+    if (terminal_ != nullptr) terminal_->Relay(polled + kOwn);
     if (terminal_ != nullptr && terminal_->hung_up()) AskToEnd();
     if ((polled[1].revents & POLLIN) != 0) STRATA_TRY(TakeSignal());
+    if (polled[3].revents != 0) {
+      lifeline_ = -1;
+      spec_.meanwhile([this] {
+        Polled now;
+        return Poll(&now, 0) != 0;
+      });
+    }
     if (polled[0].revents != 0) {
       ended_ = true;
       if (terminal_ != nullptr) terminal_->EndInput();
@@ -131,6 +153,7 @@ class Watch {
   const SandboxSpec& spec_;
   Terminal* const terminal_;
   int terminal_socket_;
+  int lifeline_;  // pid 1 closes its end when it lets the command go; -1: that was noticed
   Process& pid1_;
   int64_t deadline_ns_ = 0;
   bool asked_ = false;  // to end
@@ -141,8 +164,8 @@ class Watch {
 
 }  // namespace
 
-Result<bool> WaitForEnd(const SandboxSpec& spec, int terminal_socket, Process& pid1) {
-  return Watch(spec, terminal_socket, pid1).Run();
+Result<bool> WaitForEnd(const SandboxSpec& spec, int terminal_socket, int lifeline, Process& pid1) {
+  return Watch(spec, terminal_socket, lifeline, pid1).Run();
 }
 
 }  // namespace strata
