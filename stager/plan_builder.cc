@@ -2,6 +2,7 @@
 #include "stager/plan_builder.h"
 
 #include <algorithm>
+#include <bitset>
 
 #include "stager/effective_layer.h"
 
@@ -144,6 +145,13 @@ class DeltaPlanner {
     FileId shown_file;  // counts pieces of shown_, not sources
   };
 
+  // A name in a directory of wanted_ that shows the right entry, of a file without hard links.
+  struct Lone {
+    NodeId directory;
+    std::string_view name;
+    Digest digest;
+  };
+
   // The delta's directory for one of the wanted tree, with those above it.
   Node Made(NodeId id) {
     auto made = made_.find(id);
@@ -152,8 +160,8 @@ class DeltaPlanner {
     Node parent = Made(n.parent);
     // It may have come with a directory above it.
     std::optional<Node> there = plan_.builder().Find(parent, wanted_.name(id));
-    Node node = there ? *there
-                      : plan_.AddDirectory(parent, wanted_.piece(n), n.entry, false, false);
+    Node node =
+        there ? *there : plan_.AddDirectory(parent, wanted_.piece(n), n.entry, false, false);
     made_.emplace(id, node);
     return node;
   }
@@ -184,12 +192,42 @@ class DeltaPlanner {
     return SameEntry(wanted_.manifest(w), w.entry, shown_.manifest(s), s.entry);
   }
 
+  // Directories with nothing but files in them that neither tree had to look into: their lists are
+  // compared as they stand, without making nodes. False where anything else has to be done about
+  // them.
+  bool SameFiles(NodeId wanted, NodeId shown) {
+    const MergedTree::Node& w = wanted_.node(wanted);
+    const MergedTree::Node& s = shown_.node(shown);
+    if (w.expanded || s.expanded) return false;
+    const Manifest& a = *wanted_.pieces()[w.children_piece].manifest;
+    const Manifest& b = *shown_.pieces()[s.children_piece].manifest;
+    const ManifestEntry& x = a.entry(w.children_entry);
+    const ManifestEntry& y = b.entry(s.children_entry);
+    if (x.child_count != y.child_count) return false;
+    const size_t lone = lone_.size();
+    for (uint32_t i = 0; i < x.child_count; ++i) {
+      const ManifestEntry& e = a.entry(x.first_child + i);
+      const ManifestEntry& f = b.entry(y.first_child + i);
+      if (e.is_directory() || e.type == EntryType::kWhiteout || e.hardlink != kNoEntry ||
+          f.hardlink != kNoEntry || a.name(e) != b.name(f) ||
+          !SameEntry(a, x.first_child + i, b, y.first_child + i)) {
+        lone_.resize(lone);
+        return false;
+      }
+      if (e.type == EntryType::kFile) lone_.push_back({wanted, a.name(e), e.digest});
+    }
+    return true;
+  }
+
   void CompareDirectories(NodeId wanted, NodeId shown) {
     if (wanted != MergedTree::kRoot && !SameNode(wanted, shown)) Made(wanted);
-    if (SameSubtree(wanted, shown)) return;
+    if (SameSubtree(wanted, shown) || SameFiles(wanted, shown)) return;
+    size_t missing = 0;
+    shown_.ForEachChild(shown, [&](NodeId) { ++missing; });
     wanted_.ForEachChild(wanted, [&](NodeId child) {
       std::optional<NodeId> other = shown_.Find(shown, wanted_.name(child));
       const bool directory = wanted_.type(child) == EntryType::kDirectory;
+      if (other) --missing;
       if (!other) {
         AddWhole(child, false);
       } else if (directory != (shown_.type(*other) == EntryType::kDirectory)) {
@@ -200,6 +238,7 @@ class DeltaPlanner {
         CompareFiles(child, *other);
       }
     });
+    if (missing == 0) return;
     shown_.ForEachChild(shown, [&](NodeId child) {
       if (!wanted_.Find(wanted, shown_.name(child))) {
         plan_.AddWhiteout(Made(wanted), shown_.name(child));
@@ -218,13 +257,15 @@ class DeltaPlanner {
     const uint32_t leader = shown_.entry(s).hardlink;
     if (same) return;
     if (wanted_.entry(w).hardlink == kNoEntry && leader == kNoEntry) {
-      if (wanted_.type(wanted) == EntryType::kFile) lone_.push_back(wanted);
+      if (wanted_.type(wanted) == EntryType::kFile) {
+        lone_.push_back({w.parent, wanted_.name(wanted), wanted_.entry(w).digest});
+      }
       return;
     }
     if (shown_manifests_.contains(&wanted_.manifest(w)) ||
         (leader != kNoEntry && wanted_manifests_.contains(&shown_.manifest(s)))) {
-      // Other names of the one group or of the other may show from the layer itself, where nothing was
-      // compared.
+      // Other names of the one group or of the other may show from the layer itself, where nothing
+      // was compared.
       AddWhole(wanted, false);
       return;
     }
@@ -253,18 +294,23 @@ class DeltaPlanner {
     }
   }
 
-  // What shows there is as it should be, but a file of another layer; which may be the very one that the
-  // delta has elsewhere.
+  // What shows there is as it should be, but a file of another layer; which may be the very one
+  // that the delta has elsewhere.
   void AddLone() {
     if (lone_.empty()) return;
     const std::set<Digest> contents = plan_.Contents();
-    for (NodeId id : lone_) {
-      if (contents.contains(wanted_.entry(wanted_.node(id)).digest)) AddWhole(id, false);
+    // Most are not among them, and a few bits tell.
+    auto bits = [](const Digest& digest) { return digest.bytes[0] << 8 | digest.bytes[1]; };
+    std::bitset<1 << 16> some;
+    for (const Digest& digest : contents) some.set(bits(digest));
+    for (const Lone& lone : lone_) {
+      if (!some.test(bits(lone.digest)) || !contents.contains(lone.digest)) continue;
+      AddWhole(wanted_.Find(lone.directory, lone.name).value(), false);
     }
   }
 
-  // All the names of a file, or none: what reads the manifests alone (a copy of the root, a capture) could
-  // not tell that one in the delta and one below it are the same.
+  // All the names of a file, or none: what reads the manifests alone (a copy of the root, a
+  // capture) could not tell that one in the delta and one below it are the same.
   void CompleteGroups() {
     const std::set<uint32_t> sources = plan_.SourcesOfGroups();
     for (uint32_t i = 0; i < wanted_.pieces().size(); ++i) {
@@ -290,7 +336,7 @@ class DeltaPlanner {
   std::set<const Manifest*> shown_manifests_;
   std::set<const Manifest*> wanted_manifests_;
   std::vector<Doubtful> doubtful_;
-  std::vector<NodeId> lone_;
+  std::vector<Lone> lone_;
 };
 
 }  // namespace
