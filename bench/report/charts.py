@@ -47,6 +47,7 @@ NAMES = {
     "bare_linkat": "bare linkat(2)", "cp_al": "cp -al", "cp_a": "cp -a", "cp_as": "cp -as (symlinks)",
     "cp_reflink": "cp --reflink", "rsync_link_dest": "rsync --link-dest", "tar_x": "tar -x",
     "fuse_overlayfs": "fuse-overlayfs", "ostree_checkout": "ostree checkout -H", "ostree_commit": "ostree commit",
+    "plain": "one plain directory", "hardlinks": "hardlinks", "symlinks": "symlinks", "unlinked": "hardlinks, links broken first",
     "bwrap": "bwrap", "buildstream": "BuildStream 1.6.8", "podman": "podman", "buildah": "buildah",
 }
 _COLORS = {"strata": 0, "cp_al": 1, "bare_linkat": 2, "fuse_overlayfs": 3, "tar_x": 4, "ostree_checkout": 5,

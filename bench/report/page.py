@@ -40,10 +40,10 @@ SECTIONS = [
     ("Cleaning up", "", ["unstage"], ["unstage"]),
     ("The start of a sandbox", "", ["run", "start"], ["run", "hit", "start", "bwrap"]),
     ("Working in the root", "An overlay of a few directories is close to a plain one. Files that are open cost what they cost elsewhere; what differs is finding them.",
-     ["inside"], ["cold_walk", "warm_walk", "cold_lookups", "warm_lookups", "cold_failing_lookups", "warm_failing_lookups", "read_all", "compile"]),
+     ["inside"], ["cold_walk", "warm_walk", "cold_lookups", "warm_lookups", "cold_failing_lookups", "warm_failing_lookups", "cold_read", "warm_read", "compile"]),
     ("Where overlay loses", "Writing to what came from a layer copies it first, and a directory of a layer cannot simply be renamed. "
      "A tree of hardlinks does these at once (and writes into everybody's files where it is not careful).", ["losses"],
-     ["copy_up", "rename_directory", "first_write"]),
+     ["first_write", "copy_up", "rename_directory", "remove_directory"]),
     ("In and out of the store", "", ["import", "capture"], ["import", "import_directory", "capture", "hash"]),
     ("Memory and disk", "Sandboxes on one root share its pages, because they share its inodes. Copies share nothing.", ["memory", "disk"], ["memory"]),
 ]

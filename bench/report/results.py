@@ -57,7 +57,8 @@ class Results:
         """What one suite wrote with --benchmark_out."""
         with open(path, encoding="utf-8") as file:
             runs = json.load(file)["benchmarks"]
-        for run in runs:
+        # They ran in an order that was drawn by lot; this is the one in which the suite has them.
+        for run in sorted(runs, key=lambda run: run["family_index"]):
             if run["run_type"] != "iteration":
                 continue
             name = _ADDED.sub("", run["name"])

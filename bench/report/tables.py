@@ -25,7 +25,7 @@ def show_counter(name, value):
 
 
 def parameters_of(case):
-    return ", ".join(f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in case.parameters.items())
+    return ", ".join(f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in case.parameters.items())
 
 
 def suite_table(results, suite):

@@ -17,7 +17,7 @@ from report.results import Results, show_ratio, show_time  # noqa: E402
 
 def run_of(name, time, **more):
     """As Google Benchmark writes one repetition."""
-    return {"name": f"{name}/iterations:1/repeats:3/manual_time", "run_name": name, "run_type": "iteration",
+    return {"name": f"{name}/iterations:1/repeats:3/manual_time", "run_name": name, "family_index": 0, "run_type": "iteration",
             "repetition_index": 0, "iterations": 1, "real_time": time, "cpu_time": 1.0, "time_unit": "ms",
             "label": "all warm"} | more
 
@@ -44,6 +44,11 @@ def test_times_are_milliseconds_whatever_the_unit_of_the_suite(read):
     results = read(run_of("run/strata", 1500.0, time_unit="us"), run_of("run/bwrap", 2e6, time_unit="ns"))
     assert results.get("run/strata").median == 1.5
     assert results.get("run/bwrap").median == 2
+
+
+def test_cases_are_in_the_order_of_the_suite_whatever_the_order_they_ran_in(read):
+    results = read(run_of("start/b", 2.0, family_index=1), run_of("start/a", 1.0, family_index=0), run_of("start/b", 2.0, family_index=1))
+    assert [case.name for case in results.select("start")] == ["start/a", "start/b"]
 
 
 def test_aggregates_are_not_counted_as_repetitions(read):
