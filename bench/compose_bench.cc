@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Composing, against what it replaces:
+// Composing, in process: the layers are imported, and the root is published.
 //
-//   P3    the first stage of a set never seen: a base, and an artifact of 100,000 files
-//   P4    a cold walk and failing lookups in a root of 480 layers, against one plain directory
-//   P5    one of 480 layers changes, against composing from nothing
-//   5000  the first compose of 5,000 layers, against hardlinking them into one directory
+//   compose       from nothing, `layers` of 50 files each of which most lie in directories that all
+//   share,
+//                 against a program that does nothing but link them into one directory
+//   recompose     one of those layers has changed in all its files, and the old root is in the
+//   cache analyse       what two layers of 100,000 entries have to do with each other, by what they
+//   `share`; analyse_cold  against reading each byte of their manifests
 //
-// Nothing is deleted before the end. Prints the ratios of the medians, and fails where one is worse
-// than accepted. Needs root.
+// P3 (a first stage, as whole processes) is in stage_bench.cc, P4 (using what was composed) in
+// inside_bench.cc.
 //
-//     bench/on_fresh_ext4 build/release/bench/bench_compose
-#include <functional>
+//     bench/run --only compose
+#include <sys/mman.h>
 
-#include "bench/ratios.h"
+#include <map>
+#include <memory>
+
+#include "bench/suite.h"
 #include "bench/support.h"
+#include "stager/overlaps.h"
 
 namespace strata::bench {
 namespace {
-
-constexpr int kPackages = 480;
-constexpr int kLookups = 20000;
 
 BenchStore& TheStore() {
   static BenchStore store;
@@ -30,210 +33,195 @@ const Store& store() {
   return TheStore().store();
 }
 
-void Setup(benchmark::internal::Benchmark* bench) {
-  bench->Iterations(1)->UseManualTime()->Unit(benchmark::kMillisecond);
-}
-void Few(benchmark::internal::Benchmark* bench) {
-  Setup(bench);
-  bench->Repetitions(5);
-}
-void Many(benchmark::internal::Benchmark* bench) {
-  Setup(bench);
-  bench->Repetitions(15);
-}
+// --- compose, recompose
 
-// --- P3
-
-const std::vector<LayerId>& Artifact() {
-  static const std::vector<LayerId> layers{
-      MakeLayer(store(), ManyFiles("usr/lib", 10000), "base"),
-      MakeLayer(store(), ManyFiles("opt/artifact", 100000), "artifact")};
-  return layers;
-}
-
-void BM_P3_FirstStage(benchmark::State& state) {
-  const DependencySet set = SetOf(Artifact());
-  for (auto _ : state) {
-    TheStore().Forget();
-    Settle(TheStore());
-    UniqueFd root;
-    Timed(state, [&] {
-      if (Must(FindRoot(store(), set.Encode()))) std::abort();
-      root = Mount(TheStore(), Compose(store(), set).content);
-    });
+// The first `count` packages.
+std::vector<LayerId> Packages(size_t count) {
+  static std::vector<LayerId> made;
+  while (made.size() < count) {
+    made.push_back(MakeLayer(store(), Package(static_cast<int>(made.size())), "package"));
   }
-}
-BENCHMARK(BM_P3_FirstStage)->Apply(Many);
-
-void BM_P3_CpBaseline(benchmark::State& state) {
-  for (auto _ : state) {
-    std::vector<std::string> words{"cp", "-al"};
-    for (const LayerId& id : Artifact()) {
-      words.push_back(store().path() + "/layers/" + id.Hex() + "/tree/.");
-    }
-    words.push_back(TheStore().FreshDirectory());
-    Settle(TheStore());
-    Timed(state, [&] {
-      if (Spawn(words) != 0) state.SkipWithError("cp failed");
-    });
-  }
-}
-BENCHMARK(BM_P3_CpBaseline)->Apply(Few);
-
-void BM_P3_LinkBaseline(benchmark::State& state) {
-  for (auto _ : state) {
-    const std::vector<LayerId>& layers = Artifact();
-    std::string to = TheStore().FreshDirectory();
-    Settle(TheStore());
-    Timed(state, [&] { HardlinkLayers(TheStore(), layers, to); });
-  }
-}
-BENCHMARK(BM_P3_LinkBaseline)->Apply(Few);
-
-// --- P4
-
-std::vector<LayerId> MakePackages(const Store& store, int count) {
-  std::vector<LayerId> made;
-  for (int i = 0; i < count; ++i) made.push_back(MakeLayer(store, Package(i), "package"));
-  return made;
+  return {made.begin(), made.begin() + static_cast<ptrdiff_t>(count)};
 }
 
-// In a store whose roots are never forgotten.
-struct Walked {
-  static Walked& Get() {
-    static Walked walked;
-    return walked;
-  }
-  BenchStore bench;
-  std::vector<LayerId> layers = MakePackages(bench.store(), kPackages);
-  RootContent root = Compose(bench.store(), SetOf(layers)).content;
-  std::string copy = bench.FreshDirectory();   // inodes of its own: the best a directory can be
-  std::string links = bench.FreshDirectory();  // what hardlink staging makes
-
- private:
-  Walked() {
-    for (const LayerId& id : layers) {
-      Spawn({"cp", "-a", bench.store().path() + "/layers/" + id.Hex() + "/tree/.", copy});
-    }
-    HardlinkLayers(bench, layers, links);
-  }
-};
-
-// 0: the composed root; 1: a plain directory; 2: one made of hardlinks to the layers.
-void InTree(benchmark::State& state, const std::function<void(int root)>& work) {
-  Walked& walked = Walked::Get();
-  for (auto _ : state) {
-    DropCaches(walked.bench);
-    UniqueFd root = state.range(0) == 0
-                        ? Mount(walked.bench, walked.root)
-                        : Must(OpenAt(AT_FDCWD, state.range(0) == 1 ? walked.copy : walked.links,
-                                      O_PATH | O_DIRECTORY));
-    Timed(state, [&] { work(root.get()); });
-  }
-}
-
-void BM_P4_ColdWalk(benchmark::State& state) {
-  static size_t entries = 0;
-  InTree(state, [&](int root) {
-    size_t seen = Walk(root, ".");
-    if (entries != 0 && entries != seen) state.SkipWithError("another tree");
-    entries = seen;
-  });
-}
-void BM_P4_FailingLookups(benchmark::State& state) {
-  InTree(state, [](int root) { LookUpInVain(root, "usr/include", kLookups); });
-}
-BENCHMARK(BM_P4_ColdWalk)->ArgName("tree")->Arg(0)->Arg(1)->Arg(2)->Apply(Many);
-BENCHMARK(BM_P4_FailingLookups)->ArgName("tree")->Arg(0)->Arg(1)->Arg(2)->Apply(Many);
-
-// --- P5
-
-const std::vector<LayerId>& Packages() {
-  static const std::vector<LayerId> layers = MakePackages(store(), kPackages);
-  return layers;
-}
-
-void BM_P5_FromNothing(benchmark::State& state) {
-  const DependencySet set = SetOf(Packages());
-  for (auto _ : state) {
-    TheStore().Forget();
-    Settle(TheStore());
-    Timed(state, [&] { Compose(store(), set); });
-  }
-}
-BENCHMARK(BM_P5_FromNothing)->Apply(Few);
-
-void ChangeOne(benchmark::State& state, const ComposeOptions& options) {
+// Another one each time.
+std::vector<LayerId> WithOneChanged(size_t count) {
   static int round = 0;
-  for (auto _ : state) {
-    ++round;
-    std::vector<LayerId> layers = Packages();
-    const int at = round * 97 % kPackages;
-    layers[static_cast<size_t>(at)] =
-        MakeLayer(store(), Package(at), fmt::format("change {}", round));
-    const DependencySet set = SetOf(layers);
-    TheStore().Forget();
-    Compose(store(), SetOf(Packages()));
-    Settle(TheStore());
-    Timed(state, [&] { Compose(store(), set, options); });
-  }
-}
-void BM_P5_Delta(benchmark::State& state) {
-  ChangeOne(state, {});
-}
-void BM_P5_WithoutDeltas(benchmark::State& state) {
-  ChangeOne(state, {.delta_part = 0});
-}
-BENCHMARK(BM_P5_Delta)->Apply(Many);
-BENCHMARK(BM_P5_WithoutDeltas)->Apply(Few);
-
-// --- 5,000 layers
-
-const std::vector<LayerId>& Thousands() {
-  static const std::vector<LayerId> layers = MakePackages(store(), 5000);
+  ++round;
+  std::vector<LayerId> layers = Packages(count);
+  const size_t at = static_cast<size_t>(round) * 97 % count;
+  layers[at] = MakeLayer(store(), Package(static_cast<int>(at)), fmt::format("change {}", round));
   return layers;
 }
 
-void BM_5000_FirstCompose(benchmark::State& state) {
-  const DependencySet set = SetOf(Thousands());
-  for (auto _ : state) {
-    TheStore().Forget();
-    Settle(TheStore());
-    Timed(state, [&] { Compose(store(), set); });
+// What another case had dropped from the caches comes back: manifests and inodes.
+void Warm(size_t count) {
+  for (const LayerId& id : Packages(count)) {
+    const std::string path = "layers/" + id.Hex();
+    Must(Must(Manifest::Open(store().fd(), path + "/manifest")).Validate());
+    Walk(store().fd(), (path + "/tree").c_str());
   }
 }
-void BM_5000_LinkBaseline(benchmark::State& state) {
-  const std::vector<LayerId>& layers = Thousands();
-  for (auto _ : state) {
-    std::string to = TheStore().FreshDirectory();
-    Settle(TheStore());
-    Timed(state, [&] { HardlinkLayers(TheStore(), layers, to); });
-  }
-}
-void Thrice(benchmark::internal::Benchmark* bench) {
-  Setup(bench);
-  bench->Repetitions(3);
-}
-BENCHMARK(BM_5000_FirstCompose)->Apply(Thrice);
-BENCHMARK(BM_5000_LinkBaseline)->Apply(Thrice);
 
-const std::vector<Ratio> kRatios = {
-    {"P3 first stage, against cp -al", "BM_P3_FirstStage", "BM_P3_CpBaseline", 1.0 / 20, 1.0 / 200},
-    {"P3 first stage, against bare linkat", "BM_P3_FirstStage", "BM_P3_LinkBaseline", 1.0 / 20,
-     1.0 / 200},
-    {"P4 cold walk", "BM_P4_ColdWalk/tree:0", "BM_P4_ColdWalk/tree:1", 3, 1.5},
-    {"P4 cold walk, against hardlinks", "BM_P4_ColdWalk/tree:0", "BM_P4_ColdWalk/tree:2", 0, 0},
-    {"P4 failing lookups", "BM_P4_FailingLookups/tree:0", "BM_P4_FailingLookups/tree:1", 5, 1.5},
-    {"P4 failing lookups, against hardlinks", "BM_P4_FailingLookups/tree:0",
-     "BM_P4_FailingLookups/tree:2", 0, 0},
-    {"P5 one layer changed", "BM_P5_Delta", "BM_P5_FromNothing", 1.0 / 8, 1.0 / 30},
-    {"P5 one layer changed, no deltas", "BM_P5_WithoutDeltas", "BM_P5_FromNothing", 0, 0},
-    {"5,000 layers, first compose", "BM_5000_FirstCompose", "BM_5000_LinkBaseline", 1.2, 0},
-};
+// What a hardlink stager does, whatever was done before.
+void AddLinking(const std::string& suite, size_t count, int repetitions) {
+  auto to = std::make_shared<std::string>();
+  Add({.name = fmt::format("{}/bare_linkat/layers:{}", suite, count),
+       .cached = "layers imported, all warm",
+       .repetitions = repetitions,
+       .prepare =
+           [to, count] {
+             Warm(count);
+             *to = TheStore().FreshDirectory();
+             Settle(TheStore());
+           },
+       .work = [to,
+                count](benchmark::State&) { HardlinkLayers(TheStore(), Packages(count), *to); }});
+}
+
+void AddCompose(size_t count) {
+  const int repetitions = count > 1000 ? 3 : 7;
+  Add({.name = fmt::format("compose/strata/layers:{}", count),
+       .cached = "layers imported, all warm; no root",
+       .repetitions = repetitions,
+       .prepare =
+           [count] {
+             Warm(count);
+             TheStore().Forget();
+             Settle(TheStore());
+           },
+       .work = [count](benchmark::State&) { Compose(store(), SetOf(Packages(count))); }});
+  AddLinking("compose", count, repetitions);
+}
+
+void AddRecompose(size_t count) {
+  struct Contender {
+    const char* name;
+    ComposeOptions options;
+  };
+  const int repetitions = count > 1000 ? 3 : 9;
+  for (const Contender& contender :
+       {Contender{"strata", {}}, Contender{"strata_without_deltas", {.delta_part = 0}}}) {
+    auto set = std::make_shared<DependencySet>();
+    Add({.name = fmt::format("recompose/{}/layers:{}", contender.name, count),
+         .cached = "layers imported, the old root composed, all warm",
+         .repetitions = repetitions,
+         .prepare =
+             [set, count] {
+               *set = SetOf(WithOneChanged(count));
+               Warm(count);
+               TheStore().Forget();
+               Compose(store(), SetOf(Packages(count)));
+               Settle(TheStore());
+             },
+         .work = [set, options = contender.options](
+                     benchmark::State&) { Compose(store(), *set, options); }});
+  }
+  AddLinking("recompose", count, repetitions);
+}
+
+// --- analyse: layers whose trees nobody looks at, so that they have none
+
+enum class Shares { kDirectories, kSameFiles, kOtherContent, kOneDirectory, kNothing };
+constexpr std::pair<Shares, const char*> kShares[] = {
+    {Shares::kDirectories, "directories"},     // all of them, and no file
+    {Shares::kSameFiles, "same_files"},        // everything
+    {Shares::kOtherContent, "other_content"},  // every path
+    {Shares::kOneDirectory, "one_directory"},  // which all files are in, and no file
+    {Shares::kNothing, "nothing"}};
+
+// One of a pair.
+LayerId MakeManifest(Shares shares, bool second) {
+  constexpr int kEntries = 100000;
+  ManifestBuilder builder;
+  auto add = [&](ManifestBuilder::Node parent, std::string_view name, EntryType type) {
+    ManifestBuilder::Node node = builder.Add(parent, name);
+    ManifestBuilder::Data& data = builder.At(node);
+    data.type = type;
+    data.mode = type == EntryType::kDirectory ? 0755 : 0644;
+    data.mtime_sec = 1700000000;
+    return node;
+  };
+  auto directory = [&](ManifestBuilder::Node parent, std::string_view name) {
+    return add(parent, name, EntryType::kDirectory);
+  };
+  // The same content would be the same layer.
+  directory(ManifestBuilder::kRoot, second ? "second" : "first");
+  ManifestBuilder::Node parent = directory(ManifestBuilder::kRoot, "usr");
+  parent = directory(parent, second && shares == Shares::kNothing ? "libexec" : "lib");
+  const bool flat = shares == Shares::kOneDirectory;
+  const bool interleaved = flat || shares == Shares::kDirectories;
+  const int directories = flat ? 1 : kEntries / 10;
+  for (int i = 0; i < directories; ++i) {
+    const ManifestBuilder::Node in = directory(parent, fmt::format("d{:05}", i));
+    for (int k = 1; k < kEntries / directories; ++k) {
+      const ManifestBuilder::Node file =
+          add(in, fmt::format("{:05}{}.h", k, second && interleaved ? "b" : "a"), EntryType::kFile);
+      const std::string content =
+          fmt::format("{} {} {}", i, k, second && shares == Shares::kOtherContent);
+      builder.At(file).size = content.size();
+      builder.At(file).digest = Sha256::Of(content.data(), content.size());
+    }
+  }
+  return Must(store().Publish(Must(store().NewLayer()), Must(builder.Finish()))).id;
+}
+
+const DependencySet& Pair(Shares shares) {
+  static std::map<Shares, DependencySet> made;
+  DependencySet& set = made[shares];
+  if (set.items.empty()) set = SetOf({MakeManifest(shares, false), MakeManifest(shares, true)});
+  return set;
+}
+
+void ReadManifests(const DependencySet& set) {
+  for (const SetItem& item : set.items) {
+    const std::string path = "layers/" + item.id.Hex() + "/manifest";
+    UniqueFd fd = Must(OpenAt(store().fd(), path, O_RDONLY));
+    struct stat st;
+    MustSys(::fstat(fd.get(), &st), path);
+    const size_t size = static_cast<size_t>(st.st_size);
+    void* bytes = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+    if (bytes == MAP_FAILED) MustSys(-1, path);
+    benchmark::DoNotOptimize(Xxh3Short({static_cast<const char*>(bytes), size}));
+    ::munmap(bytes, size);
+  }
+}
+
+void AddAnalysis(Shares shares, const char* name) {
+  struct Contender {
+    const char* name;
+    void (*work)(const DependencySet&);
+  };
+  static constexpr Contender kContenders[] = {
+      // What a first stage waits for: a direct chain links nothing.
+      {"strata", [](const DependencySet& set) { Must(DraftRoot(store(), set, {})); }},
+      {"strata_overlaps", [](const DependencySet& set) { Must(FindOverlaps(store(), set)); }},
+      {"read_manifests", ReadManifests},
+  };
+  for (const Contender& contender : kContenders) {
+    for (bool cold : {false, true}) {
+      Add({.name = fmt::format("analyse{}/{}/shares:{}", cold ? "_cold" : "", contender.name, name),
+           .cached = cold ? "layers imported, caches dropped" : "layers imported, all warm",
+           .prepare =
+               [shares, cold, work = contender.work] {
+                 work(Pair(shares));
+                 if (cold) DropCaches(TheStore());
+               },
+           .work = [shares, work = contender.work](benchmark::State&) { work(Pair(shares)); }});
+    }
+  }
+}
 
 }  // namespace
 }  // namespace strata::bench
 
 int main(int argc, char** argv) {
-  return strata::bench::RunWithRatios(argc, argv, strata::bench::kRatios);
+  using namespace strata::bench;
+  for (int64_t layers : BySize({2, 480}, {1, 16, 100, 2000}, {5000})) {
+    AddCompose(static_cast<size_t>(layers));
+    // Less is mounted as it is.
+    if (layers >= 16) AddRecompose(static_cast<size_t>(layers));
+  }
+  for (const auto& [shares, name] : kShares) AddAnalysis(shares, name);
+  return Run(argc, argv);
 }

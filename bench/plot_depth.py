@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws what bench_depth measured, and prints its table for DEPTH.md.
 
-    bench/plot_depth.py bench/depth.json bench/depth.svg
+    bench/plot_depth.py build/bench-results/results.json bench/depth.svg
 """
 
-import json
 import math
-import re
-import statistics
 import sys
 from html import escape
+
+from report.results import Results
 
 WIDTH = 920
 LIGHT = {"ink": "#1f2430", "soft": "#6b7280", "grid": "#e5e7eb", "paper": "#ffffff", "band": "#eef1f6",
@@ -39,16 +38,15 @@ text {{ font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", 
 
 
 def read_medians(path):
-    """{name: {argument: milliseconds}}"""
-    with open(path, encoding="utf-8") as file:
-        data = json.load(file)
+    """{name: {depth, or part that changed: milliseconds}}"""
     times = {}
-    for run in data["benchmarks"]:
-        if run["run_type"] != "iteration":
+    for case in Results.read(path).cases.values():
+        if not case.suite.startswith("depth_"):
             continue
-        name, argument = re.match(r"BM_(\w+)/\w+:(\d+)/", run["name"]).groups()
-        times.setdefault(name, {}).setdefault(int(argument), []).append(run["real_time"])
-    return {name: {a: statistics.median(t) for a, t in sorted(by.items())} for name, by in times.items()}
+        name = case.contender if case.suite == "depth_change" else case.suite.removeprefix("depth_")
+        (argument,) = case.parameters.values()
+        times.setdefault(name, {})[argument] = case.median
+    return {name: dict(sorted(by.items())) for name, by in times.items()}
 
 
 class Panel:
@@ -119,9 +117,9 @@ def use_panel(times, top):
     panel.axes([(d, str(d)) for d in (1, 2, 4, 8, 16, 32, 60, 120, 240, 480)],
                [(v, f"{v} ×") for v in (1, 2, 5, 10, 20, 50, 100, 200, 500)],
                "lower layers mounted", "times a plain directory")
-    lines = [("ColdLookups", "failing lookups, cold", 1), ("WarmLookups", "failing lookups, warm", 2),
-             ("ColdWalk", "walk, cold", 0), ("ColdIncludes", "include search, cold", 3),
-             ("WarmWalk", "walk, warm", 4)]
+    lines = [("cold_lookups", "failing lookups, cold", 1), ("warm_lookups", "failing lookups, warm", 2),
+             ("cold_walk", "walk, cold", 0), ("cold_includes", "include search, cold", 3),
+             ("warm_walk", "walk, warm", 4)]
     for name, label, color in lines:
         panel.line([(d, max(t / plain[name], 0.8)) for d, t in times[name].items() if d > 0], label, color)
     return panel.finish()
@@ -133,8 +131,8 @@ def compose_panel(times, top):
     panel.axes([(d, str(d)) for d in (1, 2, 4, 8, 16, 32, 60, 120, 240, 480)],
                [(0.1, "0.1 ms"), (1, "1 ms"), (10, "10 ms"), (100, "100 ms"), (1000, "1 s")],
                "lower layers mounted", "time")
-    panel.line(list(times["Compose"].items()), "first compose", 0)
-    panel.line(list(times["Mount"].items()), "mount and unmount", 3)
+    panel.line(list(times["compose"].items()), "first compose", 0)
+    panel.line(list(times["mount"].items()), "mount and unmount", 3)
     return panel.finish()
 
 
@@ -145,28 +143,28 @@ def delta_panel(times, top):
     panel.axes([(1 / d, "1/" + str(d) if d > 1 else "1") for d in (480, 64, 32, 16, 8, 4, 2)],
                [(v, f"{v} ms") for v in (5, 10, 20, 50, 100, 200, 500)],
                "part of the layers that changed", "time to compose")
-    lines = [("NewSegments", "segments, spread changes", 1), ("NewSegmentsOnTop", "segments, changes on top", 2),
-             ("Delta", "a delta", 0)]
+    lines = [("segments", "segments, spread changes", 1), ("segments_on_top", "segments, changes on top", 2),
+             ("delta", "a delta", 0)]
     for name, label, color in lines:
         panel.line([(1 / part, t) for part, t in sorted(times[name].items(), reverse=True)], label, color)
     return panel.finish()
 
 
 def table(times):
-    names = ["Compose", "Mount", "ColdWalk", "WarmWalk", "ColdLookups", "WarmLookups", "ColdIncludes"]
+    names = ["compose", "mount", "cold_walk", "warm_walk", "cold_lookups", "warm_lookups", "cold_includes"]
     print("| depth |", " | ".join(names), "|\n|---|" + "---|" * len(names))
-    for depth in sorted(times["ColdWalk"]):
+    for depth in sorted(times["cold_walk"]):
         cells = []
         for name in names:
             t = times[name].get(depth)
-            if depth == 0 and name in ("Compose", "Mount"):
+            if depth == 0 and name in ("compose", "mount"):
                 t = None
-            ratio = f" ({t / times[name][0]:.1f} ×)" if t and depth > 0 and 0 in times[name] and name != "Mount" else ""
+            ratio = f" ({t / times[name][0]:.1f} ×)" if t and depth > 0 and 0 in times[name] and name != "mount" else ""
             cells.append("" if t is None else f"{t:.3g}{ratio}")
         print(f"| {depth or 'plain'} |", " | ".join(cells), "|")
-    names = ["Delta", "NewSegments", "NewSegmentsOnTop"]
+    names = ["delta", "segments", "segments_on_top"]
     print("\n| changed |", " | ".join(names), "|\n|---|" + "---|" * len(names))
-    for part in sorted(times["Delta"], reverse=True):
+    for part in sorted(times["delta"], reverse=True):
         print(f"| 1/{part} |", " | ".join(f"{times[name][part]:.3g}" for name in names), "|")
 
 
