@@ -32,7 +32,7 @@ def run(words, **options):
     ended = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     if ended.returncode != 0:
         said = (ended.stderr or ended.stdout).decode(errors="replace").strip().splitlines()
-        raise Failure(f"{' '.join(map(str, words[:3]))} ... exited with {ended.returncode}: {' / '.join(said[-3:])[-400:]}")
+        raise Failure(f"{' '.join(map(str, words[:3]))} ... exited with {ended.returncode}: {' / '.join(said[-3:])[-300:]}")
     return ended.stdout.decode(errors="replace")
 
 
