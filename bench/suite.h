@@ -22,6 +22,7 @@
 //
 //   STRATA_BENCH_SIZE   quick (all suites in 2 minutes), default (15 minutes), full
 //   STRATA_BENCH_DIR    where everything goes (default: /var/tmp)
+//   STRATA_BENCH_KEEP   set: leave it there, as the whole file system is thrown away
 //   STRATA              the executable that is measured (default: the one of this build tree)
 #pragma once
 

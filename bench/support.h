@@ -42,7 +42,9 @@ inline std::string StrataExecutable() {
   return strata != nullptr ? strata : STRATA_EXECUTABLE;
 }
 
-// $STRATA_BENCH_DIR, else /var/tmp: a directory of its own there, and a store in it.
+// $STRATA_BENCH_DIR, else /var/tmp: a directory of its own there, and a store in it. It stays with
+// $STRATA_BENCH_KEEP, for who throws away all of the file system: removing some million files takes
+// longer than many a suite.
 class BenchStore {
  public:
   BenchStore() : store_(Must(Store::Open(path() + "/store"))) {
@@ -51,6 +53,9 @@ class BenchStore {
     ::getrlimit(RLIMIT_NOFILE, &files);  // a lease for each layer
     files.rlim_cur = files.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  ~BenchStore() {
+    if (std::getenv("STRATA_BENCH_KEEP") != nullptr) temp_.Release();
   }
   BenchStore(const BenchStore&) = delete;
   BenchStore& operator=(const BenchStore&) = delete;
