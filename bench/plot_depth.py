@@ -112,7 +112,7 @@ def use_panel(times, top):
     panel = Panel(top, 300, "What depth costs those who use the root",
                   "480 layers, most of their files in shared directories; times against one plain directory",
                   (1, 480), (0.8, 500))
-    panel.band(1, 4, "segments")
+    panel.mark(1, "a segment")
     panel.mark(8, "longest chain mounted as it is")
     panel.axes([(d, str(d)) for d in (1, 2, 4, 8, 16, 32, 60, 120, 240, 480)],
                [(v, f"{v} ×") for v in (1, 2, 5, 10, 20, 50, 100, 200, 500)],
@@ -139,7 +139,7 @@ def compose_panel(times, top):
 def delta_panel(times, top):
     panel = Panel(top, 230, "A delta, or segments anew", "some of the 480 layers change in all their files",
                   (1 / 480, 0.5), (3, 600))
-    panel.mark(1 / 8, "bound for deltas")
+    panel.mark(1 / 4, "bound for deltas")
     panel.axes([(1 / d, "1/" + str(d) if d > 1 else "1") for d in (480, 64, 32, 16, 8, 4, 2)],
                [(v, f"{v} ms") for v in (5, 10, 20, 50, 100, 200, 500)],
                "part of the layers that changed", "time to compose")

@@ -76,11 +76,11 @@ TEST_F(ComposeTest, AShortChainIsMountedAsItIs) {
   EXPECT_TRUE(Must(store().ListLayers()).size() == 8);
 }
 
-TEST_F(ComposeTest, ALongChainBecomesTwoSegments) {
+TEST_F(ComposeTest, ALongChainBecomesOneSegment) {
   RootDraft draft = Draft(SmallLayers(60));
   EXPECT_EQ(draft.content.method, RootMethod::kSegments);
-  EXPECT_EQ(draft.content.lowers.size(), 2u);
-  EXPECT_EQ(draft.content.base_count, 2u);
+  EXPECT_EQ(draft.content.lowers.size(), 1u);
+  EXPECT_EQ(draft.content.base_count, 1u);
   EXPECT_EQ(draft.content.layer_count, 60u);
   testing::Tree tree = Shown(draft.content);
   EXPECT_EQ(tree.count("own/000"), 1u);
@@ -90,6 +90,7 @@ TEST_F(ComposeTest, ALongChainBecomesTwoSegments) {
 
 TEST_F(ComposeTest, SetsThatShareRunsShareSegments) {
   options_.delta_part = 0;
+  options_.max_segments = 2;
   std::vector<LayerId> ids = SmallLayers(60);
   RootDraft first = Draft(ids);
   ids.back() = Small(1000);
@@ -111,8 +112,8 @@ TEST_F(ComposeTest, ASetCloseToACachedOneIsADeltaOnItsSegments) {
   ids[30] = Small(1000);
   RootDraft second = Draft(ids);
   EXPECT_EQ(second.content.method, RootMethod::kDelta);
-  ASSERT_EQ(second.content.lowers.size(), 3u);
-  EXPECT_EQ(second.content.base_count, 2u);
+  ASSERT_EQ(second.content.lowers.size(), 2u);
+  EXPECT_EQ(second.content.base_count, 1u);
   EXPECT_TRUE(IsKind(second.content.lowers.back(), "delta"));
   // The changed layer's own files, the whiteout of the old one's, and their directories.
   Manifest delta = Must(OpenTreeManifest(store(), second.content.lowers.back()));
@@ -130,7 +131,7 @@ TEST_F(ComposeTest, ADeltaIsNeverMadeOnADelta) {
   ids[31] = Small(1001);
   RootDraft third = Draft(ids);
   EXPECT_EQ(third.content.method, RootMethod::kDelta);
-  ASSERT_EQ(third.content.lowers.size(), 3u);
+  ASSERT_EQ(third.content.lowers.size(), 2u);
   EXPECT_EQ(third.content.lowers[0], first.content.lowers[0]);
 }
 
@@ -197,7 +198,8 @@ TEST_F(ComposeTest, AConflictNamesBothLayersAndThePath) {
 
 TEST_F(ComposeTest, DevAndProcMustBeDirectories) {
   LayerId a = LayerMaker(store()).Symlink("proc", "elsewhere").Publish();
-  EXPECT_EQ(ErrorOf(Set({a})), "layer " + a.Hex().substr(0, 12) + ": /proc is a link, not a directory");
+  EXPECT_EQ(ErrorOf(Set({a})),
+            "layer " + a.Hex().substr(0, 12) + ": /proc is a link, not a directory");
 }
 
 TEST_F(ComposeTest, AMissingLayerIsNamed) {
