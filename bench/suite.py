@@ -29,7 +29,10 @@ class Failure(Exception):
 
 def run(words, **options):
     """Runs a command that must succeed, and returns what it printed."""
-    ended = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    try:
+        ended = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    except OSError as error:
+        raise Failure(f"{words[0]} cannot be started: {error.strerror}") from None
     if ended.returncode != 0:
         said = (ended.stderr or ended.stdout).decode(errors="replace").strip().splitlines()
         raise Failure(f"{' '.join(map(str, words[:3]))} ... exited with {ended.returncode}: {' / '.join(said[-3:])[-300:]}")
@@ -71,12 +74,20 @@ class Suite:
         # What was made is removed then, too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self.context = {}
+        self._order = []
         self._cases = []
         self._found = []
         self._place = None
 
     def by_size(self, quick, default, full):
         return {"quick": quick, "default": default, "full": full}[self.size]
+
+    def declare(self, names):
+        """All cases, in the order of the report. With --benchmark_list_tests that is all there is to do."""
+        self._order = names = list(names)
+        if self.options.benchmark_list_tests:
+            print("\n".join(name for name in names if self.wanted(name)))
+            sys.exit()
 
     def wanted(self, name):
         return re.search(self.options.benchmark_filter, name) is not None
@@ -137,7 +148,7 @@ class Suite:
         """Also what was found before something went wrong."""
         if not self.options.benchmark_out:
             return
-        names = list(dict.fromkeys(name for name, *_ in self._found))
+        names = list(dict.fromkeys([*self._order, *(name for name, *_ in self._found)]))
         counts = {name: sum(found[0] == name for found in self._found) for name in names}
         seen = dict.fromkeys(names, 0)
         benchmarks = []
@@ -177,6 +188,8 @@ class Suite:
     def __exit__(self, kind, value, traceback):
         self.write()
         if self._place is not None:
-            # Modes may be in the way, where the caller is an ordinary user.
-            subprocess.run(["chmod", "-R", "u+rwX", self._place], stderr=subprocess.DEVNULL, check=False)
             shutil.rmtree(self._place, ignore_errors=True)
+            if os.path.exists(self._place):
+                # Directories that an ordinary user cannot enter are in the way.
+                subprocess.run(["chmod", "-R", "u+rwX", self._place], stderr=subprocess.DEVNULL, check=False)
+                shutil.rmtree(self._place, ignore_errors=True)
