@@ -1,139 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// P1: `strata run` of a cached root, as a whole process, against bubblewrap, which stages nothing: it
-// binds a plain directory. Everything is warm on both sides. Run it with interleaving, so that a slow
-// moment of the machine hits all alike:
+// P1: `strata run` of a cached root, a Debian base and an artifact of 100,000 files, as a whole
+// process; against bubblewrap, which stages nothing: it binds a plain directory. And the start of a
+// program without any sandbox, which is in all of them.
 //
-//     bench_run --benchmark_enable_random_interleaving=true --benchmark_repetitions=101
-//
-//   STRATA             the strata executable (default: the one of this build tree)
-//   STRATA_BENCH_DIR   where the store goes (default: /var/tmp); a fresh loop-mounted file system keeps
-//                      the figures clear of what else the disk has to do
-//   STRATA_BENCH_ROOT  a root file system as a tar, say of mmdebstrap (default: a root that holds
-//                      a static program alone)
-#include <benchmark/benchmark.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
+//   STRATA_BENCH_ROOT   a root file system as a tar, say of mmdebstrap (default: a root that holds
+//                       a static program alone)
 #include <filesystem>
-#include <fstream>
-#include <string>
-#include <vector>
+#include <memory>
 
+#include "bench/support.h"
+
+namespace strata::bench {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr int kFiles = 100000;
 
-int Spawn(const std::vector<std::string>& words) {
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  pid_t pid;
-  if (::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), environ) != 0) return -1;
-  int status;
-  ::waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-void Must(const std::vector<std::string>& words) {
-  if (Spawn(words) == 0) return;
-  std::fprintf(stderr, "bench_run: %s %s failed\n", words[0].c_str(),
-               words.size() > 1 ? words[1].c_str() : "");
-  std::exit(1);
-}
-
-// A store with a root and an artifact of 100,000 small files, and the root as a plain directory.
-class Fixture {
- public:
+// A store with the layers `base` and `artifact`, and the base as a plain directory.
+struct Fixture {
   static Fixture& Get() {
     static Fixture fixture;
     return fixture;
   }
-  const std::string& strata() const { return strata_; }
-  std::string plain() const { return directory_ + "/plain"; }
-
-  ~Fixture() { fs::remove_all(directory_); }
+  BenchStore bench;
+  std::string plain = bench.FreshDirectory();
 
  private:
   Fixture() {
-    const char* parent = std::getenv("STRATA_BENCH_DIR");
-    std::string name = std::string(parent != nullptr ? parent : "/var/tmp") + "/strata-bench-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) {
-      std::perror(name.c_str());
-      std::exit(1);
-    }
-    directory_ = name;
-    const char* strata = std::getenv("STRATA");
-    strata_ = strata != nullptr ? strata : STRATA_EXECUTABLE;
-    ::setenv("STRATA_STORE", (directory_ + "/store").c_str(), 1);
-    fs::create_directory(plain());
-    const char* root = std::getenv("STRATA_BENCH_ROOT");
-    if (root != nullptr) {
-      Must({"tar", "-xf", root, "-C", plain(), "--exclude=./dev/*", "--no-same-owner"});
+    ::setenv("STRATA_STORE", bench.store().path().c_str(), 1);
+    if (const char* root = std::getenv("STRATA_BENCH_ROOT")) {
+      Do({"tar", "-xf", root, "-C", plain, "--exclude=./dev/*", "--no-same-owner"});
     } else {
-      for (const char* point : {"proc", "dev", "tmp", "bin"}) fs::create_directory(plain() + "/" + point);
-      Must({"cp", "/bin/busybox", plain() + "/bin/true"});
-    }
-    MakeArtifact();
-    for (const char* layer : {"plain", "artifact"}) {
-      Must({strata_, "import", "-q", "--name", layer, directory_ + "/" + layer});
-    }
-    // What deleting or writing back would cost is not the runs' (nothing is deleted before the end).
-    ::sync();
-  }
-
-  void MakeArtifact() {
-    for (int i = 1; i <= 100; ++i) {
-      for (int j = 1; j <= 100; ++j) {
-        std::string directory = directory_ + "/artifact/" + std::to_string(i) + "/" + std::to_string(j);
-        fs::create_directories(directory);
-        for (int k = 1; k <= 10; ++k) std::ofstream(directory + "/" + std::to_string(k)) << i << j << k;
+      for (const char* point : {"proc", "dev", "tmp", "bin"}) {
+        fs::create_directory(plain + "/" + point);
       }
+      fs::copy_file("/bin/busybox", plain + "/bin/true");
     }
+    Do({StrataExecutable(), "import", "-q", "--name", "base", plain});
+    const LayerId artifact = MakeLayer(bench.store(), ManyFiles("artifact", kFiles), "artifact");
+    Do({StrataExecutable(), "tag", artifact.Hex(), "artifact"});
+    // What writing back would cost is not the runs'.
+    Settle(bench);
   }
-
-  std::string directory_;
-  std::string strata_;
+  static void Do(const std::vector<std::string>& words) {
+    if (Spawn(words) == 0) return;
+    fmt::print(stderr, "{} {} failed\n", words[0], words[1]);
+    std::exit(1);
+  }
 };
 
-void RunRepeatedly(benchmark::State& state, const std::vector<std::string>& words) {
-  if (Spawn(words) != 0) {  // warms up
-    state.SkipWithError("the command failed");
-    return;
-  }
-  for (auto _ : state) Spawn(words);
-}
-
 std::vector<std::string> StrataRun(const std::vector<std::string>& options) {
-  std::vector<std::string> words{Fixture::Get().strata(), "run"};
+  std::vector<std::string> words{StrataExecutable(), "run"};
   words.insert(words.end(), options.begin(), options.end());
-  words.insert(words.end(), {"plain", "artifact", "--", "/bin/true"});
+  words.insert(words.end(), {"base", "artifact", "--", "/bin/true"});
   return words;
 }
 
-void BM_Run_Strata(benchmark::State& state) { RunRepeatedly(state, StrataRun({})); }
-void BM_Run_StrataTmpfs(benchmark::State& state) {
-  RunRepeatedly(state, StrataRun({"--scratch", "tmpfs"}));
-}
-void BM_Run_StrataReadOnly(benchmark::State& state) {
-  RunRepeatedly(state, StrataRun({"--read-only"}));
-}
-void BM_Run_BwrapBaseline(benchmark::State& state) {
-  RunRepeatedly(state, {"bwrap", "--unshare-all", "--bind", Fixture::Get().plain(), "/", "--proc",
-                        "/proc", "--dev", "/dev", "/bin/true"});
+std::vector<std::string> Bwrap(const std::string& program) {
+  return {program, "--unshare-all", "--bind", Fixture::Get().plain, "/", "--proc",
+          "/proc", "--dev",         "/dev",   "/bin/true"};
 }
 
-// One, so that the repetitions interleave run by run: the kernel tears a network namespace down after its
-// last process is gone, and whoever runs next pays for that.
-constexpr int kIterations = 1;
-BENCHMARK(BM_Run_Strata)->Iterations(kIterations)->UseRealTime()->Unit(benchmark::kMicrosecond);
-BENCHMARK(BM_Run_StrataTmpfs)->Iterations(kIterations)->UseRealTime()->Unit(benchmark::kMicrosecond);
-BENCHMARK(BM_Run_StrataReadOnly)->Iterations(kIterations)->UseRealTime()->Unit(benchmark::kMicrosecond);
-BENCHMARK(BM_Run_BwrapBaseline)->Iterations(kIterations)->UseRealTime()->Unit(benchmark::kMicrosecond);
+void AddRun(const std::string& contender,
+            const std::function<std::vector<std::string>()>& command) {
+  // The words are made outside the clock, and it ran once before it is timed.
+  auto words = std::make_shared<std::vector<std::string>>();
+  Add({.name = fmt::format("run/{}/files:{}", contender, kFiles),
+       .cached = "all warm: the same ran before",
+       .repetitions = 151,
+       .prepare =
+           [=] {
+             if (!words->empty()) return;
+             *words = command();
+             Spawn(*words);
+           },
+       .work = [=](benchmark::State& state) { RunCommand(state, *words); }});
+}
 
 }  // namespace
+}  // namespace strata::bench
+
+int main(int argc, char** argv) {
+  using namespace strata::bench;
+  AddRun("strata", [] { return StrataRun({}); });
+  AddRun("strata_tmpfs", [] { return StrataRun({"--scratch", "tmpfs"}); });
+  AddRun("strata_read_only", [] { return StrataRun({"--read-only"}); });
+  AddRun("strata_bwrap", [] { return Bwrap(StrataBwrapExecutable()); });
+  AddRun("bwrap", [] { return Bwrap("bwrap"); });
+  AddRun("no_sandbox", [] { return std::vector<std::string>{"/bin/true"}; });
+  return Run(argc, argv);
+}

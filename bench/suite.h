@@ -150,13 +150,14 @@ inline int Spawn(const std::vector<std::string>& words) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+inline void RunCommand(benchmark::State& state, const std::vector<std::string>& words) {
+  const int status = Spawn(words);
+  if (status != 0) state.SkipWithError(fmt::format("{} exited with {}", words[0], status).c_str());
+}
+
 // The work of a case that is one command.
 inline std::function<void(benchmark::State&)> Command(const std::vector<std::string>& words) {
-  return [words](benchmark::State& state) {
-    const int status = Spawn(words);
-    if (status != 0)
-      state.SkipWithError(fmt::format("{} exited with {}", words[0], status).c_str());
-  };
+  return [words](benchmark::State& state) { RunCommand(state, words); };
 }
 
 // main() of every suite, after it has registered its cases.

@@ -42,6 +42,11 @@ inline std::string StrataExecutable() {
   return strata != nullptr ? strata : STRATA_EXECUTABLE;
 }
 
+inline std::string StrataBwrapExecutable() {
+  const char* strata_bwrap = std::getenv("STRATA_BWRAP");
+  return strata_bwrap != nullptr ? strata_bwrap : STRATA_BWRAP_EXECUTABLE;
+}
+
 // $STRATA_BENCH_DIR, else /var/tmp: a directory of its own there, and a store in it. It stays with
 // $STRATA_BENCH_KEEP, for who throws away all of the file system: removing some million files takes
 // longer than many a suite.
