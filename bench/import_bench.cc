@@ -1,62 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// P6: import of a tar of small files, hashing included, against GNU `tar -xf` of it. Both write
-// into a fresh directory on the same file system ($STRATA_BENCH_DIR, else /var/tmp), and nothing is
-// deleted before the end: ext4 is slow to create files soon after many were deleted.
+// P6: import of a tar, hashing included, against GNU tar's extraction of it, on the same file
+// system.
 //
-//     bench_import --benchmark_repetitions=9 --benchmark_enable_random_interleaving=true
-#include <benchmark/benchmark.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-
-#include <cstdint>
+//   import             files of 80 bytes to 2 KiB, ten in a directory, from a tar
+//   import_tiny        files of one line
+//   import_large       32 files of 8 MiB
+//   import_directory   the tree of `import` from a directory
+//
+//   strata             `strata import`, the whole process, into a store that is there
+//   strata_library     Import() in this process
+//   tar_x              tar -xf: extracts, and hashes nothing
+//   cp_a               cp -a of the directory
+//   ostree_commit      of the tar or the directory, into a repository that does not fsync
 #include <fstream>
 #include <map>
-#include <string>
 
-#include "base/remove_tree.h"
-#include "base/temp_dir.h"
+#include "bench/support.h"
 #include "cache/import.h"
-#include "cache/store.h"
 #include "tests/support/tar_builder.h"
 
-namespace strata {
+namespace strata::bench {
 namespace {
 
-// Everything that the benchmarks make; removed when the program ends.
-class Workspace {
+// What is imported: made when it is first asked for.
+class Sources {
  public:
-  Workspace() {
-    const char* dir = std::getenv("STRATA_BENCH_DIR");
-    path_ = fmt::format("{}/strata-bench-{}", dir != nullptr ? dir : "/var/tmp", RandomName());
-    ::mkdir(path_.c_str(), 0700);
+  static Sources& Get() {
+    static Sources sources;
+    return sources;
   }
-  ~Workspace() { static_cast<void>(RemoveTree(AT_FDCWD, path_)); }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
+  const BenchStore& bench() const { return bench_; }
 
-  std::string FreshDirectory() const {
-    std::string path = path_ + "/" + RandomName();
-    ::mkdir(path.c_str(), 0700);
+  std::string Tar(const std::string& suite, int64_t files) {
+    std::string path = fmt::format("{}/{}-{}.tar", bench_.path(), suite, files);
+    if (::access(path.c_str(), F_OK) == 0) return path;
+    std::ofstream(path, std::ios::binary) << Write(suite, files);
     return path;
   }
-
-  // `files` small files, ten in a directory.
-  const std::string& Tar(int64_t files) {
-    std::string& path = tars_[files];
+  std::string Directory(int64_t files) {
+    std::string& path = directories_[files];
     if (path.empty()) {
-      path = fmt::format("{}/{}.tar", path_, files);
-      WriteTar(path, files);
+      path = bench_.FreshDirectory();
+      if (Spawn({"tar", "-xf", Tar("import", files), "-C", path}) != 0) std::abort();
     }
     return path;
   }
 
  private:
-  static void WriteTar(const std::string& path, int64_t files) {
+  static std::string Write(const std::string& suite, int64_t files) {
     TarBuilder tar;
     tar.mtime = 1500000000;
-    uint64_t state = 1;
     std::string directory;
     for (int64_t i = 0; i < files; ++i) {
       if (i % 1000 == 0) tar.Dir(fmt::format("part{}/", i / 1000));
@@ -64,54 +58,107 @@ class Workspace {
         directory = fmt::format("part{}/dir{}/", i / 1000, i / 10);
         tar.Dir(directory);
       }
-      state = state * 6364136223846793005U + 1442695040888963407U;
-      std::string content = fmt::format("{}\n", state);
-      while (content.size() < 80 + (state >> 33) % 2000) content += content;
-      tar.File(fmt::format("{}file{}.h", directory, i % 10), content);
+      tar.File(fmt::format("{}file{}.h", directory, i % 10), Content(suite));
     }
-    std::ofstream(path, std::ios::binary) << tar.Finish();
+    return tar.Finish();
+  }
+  // Another one each time.
+  static std::string Content(const std::string& suite) {
+    static uint64_t state = 1;
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    std::string content = fmt::format("{}\n", state);
+    if (suite == "import_tiny") return content;
+    const size_t size = suite == "import_large" ? 8 << 20 : 80 + (state >> 33) % 2000;
+    while (content.size() < size) content += content;
+    return content;
   }
 
-  std::string path_;
-  std::map<int64_t, std::string> tars_;
+  BenchStore bench_;
+  std::map<int64_t, std::string> directories_;
 };
 
-Workspace& TheWorkspace() {
-  static Workspace workspace;
-  return workspace;
+// Of strata and of ostree, made outside the clock.
+std::string FreshStore() {
+  const std::string path = Sources::Get().bench().FreshDirectory() + "/store";
+  Must(Store::Open(path));
+  return path;
 }
 
-void BM_Import_Tar(benchmark::State& state) {
-  const std::string& tar = TheWorkspace().Tar(state.range(0));
-  for (auto _ : state) {
-    auto store = Store::Open(TheWorkspace().FreshDirectory());
-    auto result = store ? Import(*store, tar, {}) : tl::unexpected(store.error());
-    if (!result) {
-      state.SkipWithError(result.error().message().c_str());
-      break;
-    }
+std::string FreshRepository() {
+  const std::string repo = Sources::Get().bench().FreshDirectory();
+  if (Spawn({"ostree", "--repo=" + repo, "init", "--mode=bare-user"}) != 0 ||
+      Spawn({"ostree", "--repo=" + repo, "config", "set", "core.fsync", "false"}) != 0) {
+    std::abort();
   }
-  state.SetItemsProcessed(state.iterations() * state.range(0));
+  return repo;
 }
 
-void BM_Import_TarBaseline(benchmark::State& state) {
-  const std::string& tar = TheWorkspace().Tar(state.range(0));
-  for (auto _ : state) {
-    std::string command = fmt::format("tar -xf {} -C {}", tar, TheWorkspace().FreshDirectory());
-    if (std::system(command.c_str()) != 0) {
-      state.SkipWithError("tar failed");
-      break;
-    }
+// `work` takes what is imported, and a fresh place for it.
+void AddImport(const std::string& suite, const std::string& contender, int64_t files,
+               int repetitions, const std::function<std::string()>& fresh,
+               const std::function<void(benchmark::State&, const std::string& from,
+                                        const std::string& to)>& work) {
+  static std::string from;
+  static std::string to;
+  const std::string name = fmt::format("{}/{}/files:{}", suite, contender, files);
+  if (contender == "ostree_commit" && !Installed("ostree")) {
+    return Missing(name, "ostree is not installed");
   }
-  state.SetItemsProcessed(state.iterations() * state.range(0));
+  Add({.name = name,
+       .cached = "what is imported is in the page cache; the target is empty",
+       .repetitions = repetitions,
+       .prepare =
+           [=] {
+             Sources& sources = Sources::Get();
+             from =
+                 suite == "import_directory" ? sources.Directory(files) : sources.Tar(suite, files);
+             to = fresh();
+             Settle(sources.bench());
+           },
+       .work = [=](benchmark::State& state) { work(state, from, to); }});
 }
 
-void Sizes(benchmark::internal::Benchmark* bench) {
-  bench->ArgName("files")->Arg(10'000)->Arg(100'000);
-  bench->Iterations(1)->UseRealTime()->Unit(benchmark::kMillisecond);
+void AddSuite(const std::string& suite, int64_t files) {
+  const bool directory = suite == "import_directory";
+  const int repetitions = files > 100000 ? 2 : files < 10000 ? 15 : 7;
+  auto fresh_directory = [] { return Sources::Get().bench().FreshDirectory(); };
+  using State = benchmark::State;
+  using Path = const std::string&;
+  AddImport(suite, "strata", files, repetitions, FreshStore, [](State& state, Path from, Path to) {
+    ::setenv("STRATA_STORE", to.c_str(), 1);
+    RunCommand(state, {StrataExecutable(), "import", "-q", "--name", "x", from});
+  });
+  AddImport(suite, "strata_library", files, repetitions, FreshStore,
+            [](State&, Path from, Path to) { Must(Import(Must(Store::Open(to)), from, {})); });
+  if (directory) {
+    AddImport(suite, "cp_a", files, repetitions, fresh_directory,
+              [](State& state, Path from, Path to) {
+                RunCommand(state, {"cp", "-a", from + "/.", to});
+              });
+  } else {
+    AddImport(suite, "tar_x", files, repetitions, fresh_directory,
+              [](State& state, Path from, Path to) {
+                RunCommand(state, {"tar", "-xf", from, "-C", to});
+              });
+  }
+  // Some 20 s for 100,000 files.
+  if (files > 10000 && TheSize() != Size::kFull) return;
+  AddImport(suite, "ostree_commit", files, 3, FreshRepository,
+            [=](State& state, Path from, Path to) {
+              const std::string tree = (directory ? "--tree=dir=" : "--tree=tar=") + from;
+              RunCommand(state, {"sh", "-c", "exec ostree \"$@\" >/dev/null", "sh", "--repo=" + to,
+                                 "commit", "-b", "x", "--tar-autocreate-parents", tree});
+            });
 }
-BENCHMARK(BM_Import_Tar)->Apply(Sizes);
-BENCHMARK(BM_Import_TarBaseline)->Apply(Sizes);
 
 }  // namespace
-}  // namespace strata
+}  // namespace strata::bench
+
+int main(int argc, char** argv) {
+  using namespace strata::bench;
+  for (int64_t files : BySize({10000}, {1000, 100000}, {1000000})) AddSuite("import", files);
+  for (int64_t files : BySize({10000}, {100000}, {})) AddSuite("import_tiny", files);
+  for (int64_t files : BySize({10000}, {}, {100000})) AddSuite("import_directory", files);
+  if (TheSize() != Size::kQuick) AddSuite("import_large", 32);
+  return Run(argc, argv);
+}
