@@ -32,7 +32,7 @@ void AddUnstaging(const BenchStore& bench, const std::string& suite, const Conte
   added.cached = used == Used::kYes ? "all warm; staged, every file looked at, written back"
                                     : "all warm; staged, written back";
   added.repetitions = used == Used::kYes || files > 20000 ? 3 : 7;
-  if (contender.kind == Contender::kMount) added.repetitions = used == Used::kYes ? 7 : 15;
+  if (contender.kind == Contender::kMount) added.repetitions = used == Used::kYes ? 5 : 9;
   added.prepare = [=, &bench] {
     const Inputs& inputs = Once(MakeFiles, bench, files);
     staged->at = bench.FreshDirectory();
