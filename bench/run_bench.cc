@@ -71,6 +71,7 @@ void AddRun(const std::string& contender,
        .repetitions = 151,
        .prepare =
            [=] {
+             Fixture::Get();
              if (!words->empty()) return;
              *words = command();
              Spawn(*words);

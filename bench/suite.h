@@ -93,19 +93,22 @@ inline int Repetitions(int by_default) {
 inline void Add(Case added) {
   const int repetitions = Repetitions(added.repetitions);
   const std::string name = added.name;
-  benchmark::RegisterBenchmark(
-      name.c_str(),
-      [the_case = std::move(added)](benchmark::State& state) {
-        for (auto _ : state) {
-          if (the_case.prepare) the_case.prepare();
-          auto start = std::chrono::steady_clock::now();
-          the_case.work(state);
-          auto end = std::chrono::steady_clock::now();
-          state.SetIterationTime(std::chrono::duration<double>(end - start).count());
-          if (the_case.after) the_case.after();
-        }
-        state.SetLabel(the_case.cached);
-      })
+  auto body = [the_case = std::move(added), failed = false](benchmark::State& state) mutable {
+    // Once is enough; and Google Benchmark 1.7 makes no statistics where the first repetition
+    // failed and others did not: it crashes.
+    if (failed) state.SkipWithError("it failed before");
+    for (auto _ : state) {
+      if (the_case.prepare) the_case.prepare();
+      auto start = std::chrono::steady_clock::now();
+      the_case.work(state);
+      auto end = std::chrono::steady_clock::now();
+      state.SetIterationTime(std::chrono::duration<double>(end - start).count());
+      if (the_case.after) the_case.after();
+    }
+    state.SetLabel(the_case.cached);
+    failed = state.error_occurred();
+  };
+  benchmark::RegisterBenchmark(name.c_str(), body)
       ->Iterations(1)
       ->Repetitions(repetitions)
       ->UseManualTime()

@@ -133,7 +133,8 @@ def html(results):
         body += part
         if part:
             links += f'<a href="#s{number}">{escape(heading)}</a> '
-    left_out = "".join(f"<li><code>{escape(entry['name'])}</code>: {escape(entry['why'])}</li>" for entry in results.missing + results.failed)
+    left_out = "".join(f"<li>{escape(names)}: {escape(why)}</li>" for entries in (results.missing, results.failed)
+                       for why, names in tables.reasons(entries).items())
     versions = " · ".join(escape(version) for version in results.machine.get("versions", {}).values())
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -75,7 +75,7 @@ class Results:
         missing = message.startswith("missing: ")
         entry = {"name": name, "why": message.removeprefix("missing: ")}
         entries = self.missing if missing else self.failed
-        if entry not in entries:
+        if not any(known["name"] == name for known in entries):
             entries.append(entry)
 
     def get(self, name):

@@ -70,9 +70,24 @@ def machine_line(results):
             f"{machine.get('fs', '?')}, {machine.get('date', '?')}, size {machine.get('size', '?')}")
 
 
+def reasons(entries):
+    """{reason: 'contender (suite, suite)'}: a peer that is missing is missing everywhere."""
+    found = {}
+    for entry in entries:
+        suite, _, rest = entry["name"].partition("/")
+        suites = found.setdefault((entry["why"], rest.partition("/")[0]), [])
+        if suite not in suites:
+            suites.append(suite)
+    by_reason = {}
+    for (why, contender), suites in found.items():
+        name = f"{name_of(contender)} ({', '.join(suites)})" if contender else suites[0]
+        by_reason.setdefault(why, []).append(name)
+    return {why: "; ".join(names) for why, names in by_reason.items()}
+
+
 def left_out(results):
-    out = [f"* {entry['name']}: {entry['why']}" for entry in results.missing]
-    out += [f"* {entry['name']} failed: {entry['why']}" for entry in results.failed]
+    out = [f"* {names}: {why}" for why, names in reasons(results.missing).items()]
+    out += [f"* failed: {names}: {why}" for why, names in reasons(results.failed).items()]
     return "\n".join(out) or "Nothing: all contenders ran."
 
 
