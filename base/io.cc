@@ -18,15 +18,15 @@ Result<UniqueFd> OpenAt(int dir_fd, const std::string& path, int flags, unsigned
 Result<std::string> ReadAll(int fd, std::string_view name, size_t limit) {
   std::string data;
   struct stat st;
-  size_t chunk = 4096;
-  if (::fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
-    chunk = static_cast<size_t>(st.st_size) + 1;  // one read, and one that finds the end
-  }
+  const bool sized = ::fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0;
+  data.reserve(sized ? static_cast<size_t>(st.st_size) + 1 : 4096);  // one read, and one that finds the end
   for (;;) {
     if (data.size() > limit) {
       return Fail(Errc::kInvalid, "{}: larger than {} bytes", name, limit);
     }
     size_t used = data.size();
+    const size_t room = data.capacity() - used;
+    const size_t chunk = room > 0 ? room : used;
     data.resize(used + chunk);
     int64_t n = sys::Read(fd, data.data() + used, chunk);
     if (n < 0) return FailSys(static_cast<int>(-n), "read", name);

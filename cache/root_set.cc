@@ -26,13 +26,13 @@ struct HashItem {
 
 // The indices of the items that count, in order. Part of every hit: nothing is copied or allocated
 // for each item.
-std::vector<size_t> Counting(const std::vector<SetItem>& items) {
+std::vector<uint32_t> Counting(const std::vector<SetItem>& items) {
   size_t slots = 16;
   while (slots < items.size() * 2) slots *= 2;
-  std::vector<size_t> table(slots, 0);  // open addressing; index + 1, 0 is an empty slot
-  std::vector<size_t> kept;
+  std::vector<uint32_t> table(slots, 0);  // open addressing; index + 1, 0 is an empty slot
+  std::vector<uint32_t> kept;
   kept.reserve(items.size());
-  for (size_t i = items.size(); i-- > 0;) {
+  for (uint32_t i = static_cast<uint32_t>(items.size()); i-- > 0;) {
     size_t slot = HashItem()(items[i]) & (slots - 1);
     while (table[slot] != 0 && items[table[slot] - 1] != items[i]) slot = (slot + 1) & (slots - 1);
     if (table[slot] != 0) continue;
@@ -46,11 +46,11 @@ std::vector<size_t> Counting(const std::vector<SetItem>& items) {
 }  // namespace
 
 void DependencySet::Deduplicate() {
-  const std::vector<size_t> kept = Counting(items);
+  const std::vector<uint32_t> kept = Counting(items);
   if (kept.size() == items.size()) return;
   std::vector<SetItem> left;
   left.reserve(kept.size());
-  for (size_t i : kept) left.push_back(std::move(items[i]));
+  for (uint32_t i : kept) left.push_back(std::move(items[i]));
   items = std::move(left);
 }
 
@@ -61,15 +61,15 @@ bool DependencySet::cacheable() const {
 }
 
 std::string DependencySet::Encode() const {
-  const std::vector<size_t> kept = Counting(items);
   std::string bytes;
-  bytes.reserve(16 + kept.size() * 40);
+  bytes.reserve(16 + items.size() * (sizeof(Digest) + 8));
+  const std::vector<uint32_t> kept = Counting(items);
   PutU32(bytes, kSetVersion);
   PutU32(bytes, static_cast<uint32_t>(on_conflict) | static_cast<uint32_t>(integration_ids)
                                                          << kIdsShift);
   PutU32(bytes, static_cast<uint32_t>(kept.size()));
   PutU32(bytes, static_cast<uint32_t>(integration.size()));
-  for (size_t i : kept) {
+  for (uint32_t i : kept) {
     const SetItem& item = items[i];
     bytes.append(reinterpret_cast<const char*>(item.id.bytes.data()), item.id.bytes.size());
     PutText(bytes, item.view);

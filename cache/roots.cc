@@ -92,8 +92,9 @@ bool DecodeContent(std::string_view body, uint32_t version, RootContent& content
   return in.AtEnd();
 }
 
-// False: these bytes are no root's file.
-bool DecodeFile(std::string_view bytes, CachedRoot& root) {
+// False: these bytes are no root's file. They become the encoded set, which is most of them.
+bool DecodeFile(std::string file, CachedRoot& root) {
+  const std::string_view bytes = file;
   if (bytes.size() < sizeof(uint64_t)) return false;
   std::string_view summed = bytes.substr(0, bytes.size() - sizeof(uint64_t));
   if (ByteReader(bytes.substr(summed.size())).U64() != Xxh3Short(summed)) return false;
@@ -101,9 +102,14 @@ bool DecodeFile(std::string_view bytes, CachedRoot& root) {
   if (in.Bytes(kMagic.size()) != kMagic) return false;
   const uint32_t version = in.U32();
   if (version != kVersion && version != kWithoutOwners) return false;
-  root.encoded_set = in.Text();
-  std::string_view body = in.Text();
-  return in.AtEnd() && DecodeContent(body, version, root.content);
+  const std::string_view set = in.Text();
+  const std::string_view body = in.Text();
+  if (!in.AtEnd() || !DecodeContent(body, version, root.content)) return false;
+  const auto begin = static_cast<size_t>(set.data() - bytes.data());
+  file.resize(begin + set.size());
+  file.erase(0, begin);
+  root.encoded_set = std::move(file);
+  return true;
 }
 
 // In a store that cannot be written to there is no gc either, that would ask.
@@ -132,16 +138,16 @@ Result<void> LeaseAndRead(const Store& store, const RootKey& key, CachedRoot& ro
     if (size < 0) return FailSys(static_cast<int>(-size), "read", path);
     bytes.resize(static_cast<size_t>(size));
   }
-  if (!DecodeFile(bytes, root)) return Damaged(key);
+  if (!DecodeFile(std::move(bytes), root)) return Damaged(key);
   if (store.marked_only() && (st.st_mode & S_ISVTX) == 0) return FailSys(ENOENT, "find", path);
   Stamp(root.lease.fd(), st);
   return {};
 }
 
 // What is in the file, whoever has it leased.
-Result<RootInfo> Decode(const RootKey& key, std::string_view bytes) {
+Result<RootInfo> Decode(const RootKey& key, std::string bytes) {
   CachedRoot root;
-  if (!DecodeFile(bytes, root) || KeyOfSet(root.encoded_set) != key) return Damaged(key);
+  if (!DecodeFile(std::move(bytes), root) || KeyOfSet(root.encoded_set) != key) return Damaged(key);
   RootInfo info;
   info.key = key;
   STRATA_ASSIGN_WITH(info.set, DependencySet::Decode(root.encoded_set),
@@ -281,9 +287,10 @@ Result<RootInfo> ReadRoot(const Store& store, const RootKey& key) {
   struct stat st;
   if (::fstat(opened->get(), &st) != 0) return FailSys(errno, "fstat", path);
   STRATA_ASSIGN(std::string bytes, ReadAll(opened->get(), path, kMaxFileSize));
-  STRATA_ASSIGN(RootInfo info, Decode(key, bytes));
+  const size_t size = bytes.size();
+  STRATA_ASSIGN(RootInfo info, Decode(key, std::move(bytes)));
   info.last_used = st.st_mtime;
-  info.file_bytes = bytes.size();
+  info.file_bytes = size;
   return info;
 }
 

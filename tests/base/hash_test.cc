@@ -33,6 +33,24 @@ TEST(HashTest, ADigestReadsItsOwnHexAndNothingElse) {
   EXPECT_FALSE(Digest::FromHex(hex)) << "upper case is another name";
 }
 
+TEST(HashTest, ADigestIsReadFromSixteenKindsOfDigitsAndNothingElse) {
+  const Digest digest = Sha256::Of("abc", 3);
+  const std::string hex = digest.Hex();
+  for (size_t place = 0; place < hex.size(); ++place) {
+    for (int value = 0; value < 256; ++value) {
+      const char digit = static_cast<char>(value);
+      std::string changed = hex;
+      changed[place] = digit;
+      const bool good = (digit >= '0' && digit <= '9') || (digit >= 'a' && digit <= 'f');
+      const auto read = Digest::FromHex(changed);
+      ASSERT_EQ(read.has_value(), good) << place << " " << value;
+      if (read) {
+        EXPECT_EQ(read->Hex(), changed);
+      }
+    }
+  }
+}
+
 TEST(HashTest, KeysDependOnEveryByte) {
   EXPECT_EQ(Xxh3("abc").Hex().size(), 32U);
   EXPECT_NE(Xxh3("abc"), Xxh3("abd"));

@@ -121,6 +121,11 @@ Result<DependencySet> ReadLayerArgs(const Store& store, const LayerArgs& args) {
   DependencySet set;
   set.items.reserve(words.size());
   for (const LayerWord& word : words) {
+    // As Store::ResolveTarget has it, and it is what long lists are made of.
+    if (auto id = LayerId::FromHex(word.text)) {
+      set.items.emplace_back().id = *id;
+      continue;
+    }
     auto added = AddLayer(store, word.text, words.size() == 1, &set);
     if (added) continue;
     Error error = std::move(added).error();

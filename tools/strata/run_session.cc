@@ -91,7 +91,9 @@ Result<void> RunSession::Prepare() {
                                                                : Upper::kStore;
   stage_options_.workspace = request_.workspace;
   stage_options_.directory = request_.scratch_directory;
-  stage_options_.items = set_.items;
+  for (const SetItem& item : set_.items) {
+    if (!item.directory.empty()) stage_options_.items.push_back(item);
+  }
   STRATA_TRY(MakeStage());
   staged_ns_ = MonotonicNs();
   return {};
