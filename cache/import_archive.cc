@@ -339,6 +339,7 @@ Result<void> ArchiveImport::ReadSmall(Node node) {
     STRATA_ASSIGN(std::optional<ArchiveReader::Block> block, reader_.NextBlock());
     if (!block) break;
     STRATA_TRY(CheckBlock(*block, content_.size(), data.size));
+    if (block->data.size() == data.size) return context_.writer.Add(path_, data, block->data);
     content_.resize(block->offset);
     content_ += block->data;
   }

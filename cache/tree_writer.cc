@@ -22,7 +22,7 @@ namespace {
 constexpr size_t kBatchJobs = 64;
 constexpr size_t kBatchBytes = 256 << 10;
 constexpr size_t kBatchesPerWorker = 4;
-constexpr size_t kStreamChunks = 4;
+constexpr size_t kStreamBytes = 16 << 20;
 
 // setuid and setgid are in the manifest only.
 uint32_t DiskMode(uint32_t mode) {
@@ -95,20 +95,38 @@ Result<void> OutputFile::Finish() {
 // --- ContentStream
 
 bool ContentStream::Push(uint64_t offset, std::string_view data) {
-  Chunk chunk{offset, std::string(data)};
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return chunks_.size() < kStreamChunks || abandoned_; });
+  std::unique_lock lock(room_->mutex);
+  room_->changed.wait(lock, [&] { return room_->bytes < kStreamBytes || abandoned_; });
   if (abandoned_) return false;
+  Chunk chunk{offset, {}};
+  if (!room_->spare.empty()) {
+    chunk.data = std::move(room_->spare.back());
+    room_->spare.pop_back();
+  }
+  room_->bytes += data.size();
+  lock.unlock();
+  chunk.data.assign(data);
+  lock.lock();
+  if (abandoned_) {
+    Release(std::move(chunk));
+    return false;
+  }
   chunks_.push_back(std::move(chunk));
-  changed_.notify_all();
+  room_->changed.notify_all();
   return true;
 }
 
 void ContentStream::Close(bool complete) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(room_->mutex);
   closed_ = true;
   complete_ = complete;
-  changed_.notify_all();
+  room_->changed.notify_all();
+}
+
+void ContentStream::Release(Chunk chunk) {
+  room_->bytes -= chunk.data.size();
+  room_->spare.push_back(std::move(chunk.data));
+  room_->changed.notify_all();
 }
 
 // The worker's end of a ContentStream.
@@ -116,13 +134,18 @@ class StreamSource : public ContentSource {
  public:
   explicit StreamSource(std::shared_ptr<ContentStream> stream) : stream_(std::move(stream)) {}
   ~StreamSource() override {
-    std::lock_guard lock(stream_->mutex_);
+    std::lock_guard lock(stream_->room_->mutex);
     stream_->abandoned_ = true;
-    stream_->changed_.notify_all();
+    while (!stream_->chunks_.empty()) {
+      stream_->Release(std::move(stream_->chunks_.front()));
+      stream_->chunks_.pop_front();
+    }
+    stream_->room_->changed.notify_all();
   }
 
   Result<void> Produce(OutputFile& out, ManifestBuilder::Data& data) override {
-    while (std::optional<ContentStream::Chunk> chunk = Pop()) {
+    std::optional<ContentStream::Chunk> chunk;
+    while (Next(chunk)) {
       STRATA_TRY(out.SkipTo(chunk->offset));
       STRATA_TRY(out.Append(chunk->data));
     }
@@ -131,14 +154,17 @@ class StreamSource : public ContentSource {
   }
 
  private:
-  std::optional<ContentStream::Chunk> Pop() {
-    std::unique_lock lock(stream_->mutex_);
-    stream_->changed_.wait(lock, [&] { return !stream_->chunks_.empty() || stream_->closed_; });
-    if (stream_->chunks_.empty()) return std::nullopt;
-    ContentStream::Chunk chunk = std::move(stream_->chunks_.front());
+  // Gives back what `chunk` is, and takes the next one. False at the end.
+  bool Next(std::optional<ContentStream::Chunk>& chunk) {
+    std::unique_lock lock(stream_->room_->mutex);
+    if (chunk) stream_->Release(std::move(*chunk));
+    chunk.reset();
+    stream_->room_->changed.wait(lock,
+                                 [&] { return !stream_->chunks_.empty() || stream_->closed_; });
+    if (stream_->chunks_.empty()) return false;
+    chunk = std::move(stream_->chunks_.front());
     stream_->chunks_.pop_front();
-    stream_->changed_.notify_all();
-    return chunk;
+    return true;
   }
 
   std::shared_ptr<ContentStream> stream_;
@@ -196,7 +222,7 @@ Result<void> TreeWriter::Add(std::string_view path, Data& data,
 }
 
 Result<std::shared_ptr<ContentStream>> TreeWriter::AddStream(std::string_view path, Data& data) {
-  auto stream = std::make_shared<ContentStream>();
+  auto stream = std::make_shared<ContentStream>(stream_room_);
   Append(path, data).source = std::make_unique<StreamSource>(stream);
   STRATA_TRY(Flush());
   return stream;

@@ -3,7 +3,7 @@
 // TreeWriter: puts the entries of an import on disk, below one directory (format.md, "Trees").
 //
 // One thread (the reader) decides and calls; a few others create, write and hash the files. What
-// waits between them is bounded: a few batches of small files, and a few chunks of a large one.
+// waits between them is bounded: a few batches of small files, and 16 MiB of large ones.
 //
 // The tree must be private to the caller while it is written, and the reader answers for the paths:
 // each is clean ("usr/bin/cc"), and every parent is a directory that it has made here. So the
@@ -65,10 +65,20 @@ class ContentSource {
   virtual Result<void> Produce(OutputFile& out, ManifestBuilder::Data& data) = 0;
 };
 
+// What all large files on their way from the reader to the workers share. That several of them are
+// keeps the workers busy: one alone would hash at the speed of one.
+struct StreamRoom {
+  std::mutex mutex;
+  std::condition_variable changed;
+  size_t bytes = 0;                // that wait in all streams
+  std::vector<std::string> spare;  // memory to use again
+};
+
 // A large file's content on its way from the reader to a worker. Shared by the two; dropped
 // unfinished by either, it fails the other.
 class ContentStream {
  public:
+  explicit ContentStream(std::shared_ptr<StreamRoom> room) : room_(std::move(room)) {}
   // False when the worker has given up; the writer's Drain says why.
   bool Push(uint64_t offset, std::string_view data);
   void Close(bool complete);  // no more will come
@@ -79,8 +89,8 @@ class ContentStream {
     uint64_t offset;
     std::string data;
   };
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  void Release(Chunk chunk);  // with the lock held
+  std::shared_ptr<StreamRoom> room_;
   std::deque<Chunk> chunks_;
   bool closed_ = false;
   bool complete_ = false;
@@ -130,6 +140,7 @@ class TreeWriter {
   void Fail(Error error);
 
   const int tree_fd_;
+  const std::shared_ptr<StreamRoom> stream_room_ = std::make_shared<StreamRoom>();
   std::unique_ptr<Batch> batch_;  // being filled by the reader
 
   std::mutex mutex_;

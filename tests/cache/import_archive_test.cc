@@ -268,6 +268,22 @@ TEST_F(ImportArchiveTest, LargeFilesAreStreamed) {
   EXPECT_EQ(Content("after"), "a");
 }
 
+// More than may wait at once, so that the reader waits for them as well.
+TEST_F(ImportArchiveTest, LargeFilesThatWaitTogetherKeepTheirContent) {
+  TarBuilder tar;
+  std::map<std::string, std::string> files;
+  for (size_t i = 0; i < 6; ++i) {
+    const std::string name = fmt::format("large{}", i);
+    files[name] = std::string(5'000'000 + i, static_cast<char>('a' + i));
+    tar.File(name, files[name]);
+  }
+  GoodTar(tar.Finish());
+  for (const auto& [name, content] : files) {
+    EXPECT_TRUE(Content(name) == content) << name;
+    EXPECT_EQ(Entry(name).digest, Sha256::Of(content.data(), content.size())) << name;
+  }
+}
+
 TEST_F(ImportArchiveTest, HolesStayHoles) {
   Shell(
       "mkdir d && truncate -s 20M d/sparse && printf end | dd of=d/sparse bs=1 seek=10000000 "

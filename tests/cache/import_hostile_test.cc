@@ -158,6 +158,14 @@ TEST_F(ImportHostileTest, SaysTruncatedWhereverAnArchiveIsCut) {
   }
 }
 
+TEST_F(ImportHostileTest, SaysTruncatedWhereLargeFilesWaitForEachOther) {
+  const std::string large(9'000'000, 'l');
+  TarBuilder tar;
+  for (const char* name : {"a", "b", "c"}) tar.File(name, large);
+  Error error = Bad(Write("source.tar", tar.Unfinished().substr(0, 25'000'000)));
+  EXPECT_NE(error.message().find("truncated"), std::string::npos) << error.message();
+}
+
 TEST_F(ImportHostileTest, SaysTruncatedForEveryCompression) {
   std::string content(400'000, '\0');
   uint32_t state = 1;
