@@ -40,11 +40,13 @@ inline std::string WhyNot(const Contender& contender, const StagingCase& staging
   return "of a million files there is one copy, first_stage/cp_a";
 }
 
+// Few where it takes long, and where it is the first stage's work again.
 inline int RepetitionsOf(const Contender& contender, const StagingCase& staging) {
   if (contender.kind == Contender::kMount) return contender.of_strata ? 15 : 9;
   if (staging.files >= 1000000) return 1;
-  if (staging.files > 20000) return 3;
-  return contender.of_strata || staging.root == Root::kNew ? 7 : 3;
+  const bool rsync = contender.name == "rsync_link_dest";
+  if (staging.files > (rsync ? 2000 : 20000) || staging.root == Root::kCached) return 3;
+  return 5;
 }
 
 inline void AddStaging(const BenchStore& bench, const Contender& contender,
