@@ -48,6 +48,9 @@ NAMES = {
     "cp_reflink": "cp --reflink", "rsync_link_dest": "rsync --link-dest", "tar_x": "tar -x",
     "fuse_overlayfs": "fuse-overlayfs", "ostree_checkout": "ostree checkout -H", "ostree_commit": "ostree commit",
     "plain": "one plain directory", "hardlinks": "hardlinks", "symlinks": "symlinks", "unlinked": "hardlinks, links broken first",
+    "bare_overlay": "bare mount(2)", "tmpfs_copy": "cp -a into a tmpfs", "no_sandbox": "no sandbox at all",
+    "strata_run": "strata run --capture", "strata_named": "strata, root by name", "strata_without_deltas": "strata, no deltas",
+    "strata_overlaps": "strata overlaps", "tar_c": "tar -c", "openssl": "openssl dgst",
     "bwrap": "bwrap", "buildstream": "BuildStream 1.6.8", "podman": "podman", "buildah": "buildah",
 }
 _COLORS = {"strata": 0, "cp_al": 1, "bare_linkat": 2, "fuse_overlayfs": 3, "tar_x": 4, "ostree_checkout": 5,
@@ -97,6 +100,9 @@ def line_chart(title, note, lines, x_label, show_y=show_time, height=340):
     top += 22
     left, right = 66, 178
     xs = sorted({point[0] for line in lines for point in line.points})
+    if len(xs) == 1:
+        bars = sorted((Bar(line.contender, *line.points[0][1:], label=line.label) for line in lines), key=lambda bar: bar.value)
+        return bar_chart(title, f"{note}\n{xs[0]:,} {x_label}.", bars, show_y)
     lowest = min(point[2] for line in lines for point in line.points)
     highest = max(point[3] for line in lines for point in line.points)
     y_low, y_high = 10 ** math.floor(math.log10(lowest)), 10 ** math.ceil(math.log10(highest * 1.001))
@@ -202,7 +208,7 @@ def contract_chart(title, note, verdicts):
         return ""
     out, top = _head(title, note)
     top += 34
-    left, right = 250, 100
+    left, right = 265, 95
     parts = [v.value / v.rule.accepted for v in verdicts] + [v.rule.aim / v.rule.accepted for v in verdicts]
     low, high = min(min(parts) * 0.8, 0.05), max(max(parts) * 1.2, 2)
 

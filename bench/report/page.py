@@ -34,18 +34,18 @@ SECTIONS = [
     ("The contract", "What strata promises, each against a baseline that was measured in the same run.", ["contract"], []),
     ("A rebuild", "The case that strata was made for: a build ran before, its command changed, and the same dependencies are staged again. "
      "strata finds the composed root in its cache, and mounts it. A tool that links or copies does its whole job again, "
-     "because the build before wrote into what it had staged.", ["restage", "rebuild"], ["restage", "rebuild"]),
-    ("The first time", "Nobody has staged this set of layers before, but the layers are in the store.", ["first-stage"], ["first_stage"]),
-    ("Many layers", "", ["layers", "restage-layers", "compose"], ["first_stage_layers", "restage_layers", "compose", "recompose"]),
-    ("Cleaning up", "", ["unstage"], ["unstage"]),
-    ("The start of a sandbox", "", ["run", "start"], ["run", "hit", "start", "bwrap"]),
+     "because the build before wrote into what it had staged.", ["restage", "rebuild"], ["restage", "rebuild", "rebuild_staging", "clean_up"]),
+    ("The first time", "Nobody has staged this set of layers before, but the layers are in the store.", ["first-stage"], ["first_stage", "first_build", "first_build_staging", "build_import"]),
+    ("Many layers", "", ["layers", "restage-layers", "compose"], ["first_stage_layers", "restage_layers", "compose", "recompose", "analyse", "analyse_cold"]),
+    ("Cleaning up", "", ["unstage"], ["unstage", "unstage_used"]),
+    ("The start of a sandbox", "", ["run", "start"], ["run", "hit", "start", "binds"]),
     ("Working in the root", "An overlay of a few directories is close to a plain one. Files that are open cost what they cost elsewhere; what differs is finding them.",
      ["inside"], ["cold_walk", "warm_walk", "cold_lookups", "warm_lookups", "cold_failing_lookups", "warm_failing_lookups", "cold_read", "warm_read", "compile"]),
     ("Where overlay loses", "Writing to what came from a layer copies it first, and a directory of a layer cannot simply be renamed. "
      "A tree of hardlinks does these at once (and writes into everybody's files where it is not careful).", ["losses"],
      ["first_write", "copy_up", "rename_directory", "remove_directory"]),
-    ("In and out of the store", "", ["import", "capture"], ["import", "import_directory", "capture", "hash"]),
-    ("Memory and disk", "Sandboxes on one root share its pages, because they share its inodes. Copies share nothing.", ["memory", "disk"], ["memory"]),
+    ("In and out of the store", "", ["import", "capture"], ["import", "import_tiny", "import_large", "import_directory", "capture", "hash", "hash_files"]),
+    ("Memory and disk", "Sandboxes on one root share its pages, because they share its inodes. Copies share nothing.", ["memory", "disk"], ["memory", "memory_many_files"]),
 ]
 
 
@@ -126,7 +126,7 @@ def section(results, number, heading, text, plot_names, suites, functions):
 
 
 def html(results):
-    functions = {name: function for name, function, _ in plots.PLOTS}
+    functions = dict(plots.PLOTS)
     body, links = "", ""
     for number, (heading, text, plot_names, suites) in enumerate(SECTIONS):
         part = section(results, number, heading, text, plot_names, suites, functions)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plots of the report, each from a Results; '' where nothing of it was measured.
 
-PLOTS is what the page and RESULTS.md show: a name, the function, and what the reader should know of it.
+PLOTS is what the page and RESULTS.md show.
 """
 
 from . import contract, tables
@@ -12,6 +12,10 @@ from .results import show_ratio, show_size, show_time
 def line_of(cases, contender, parameter, value=lambda case: (case.median, *case.quartiles)):
     return Line(contender, [(case.parameters[parameter], *value(case)) for case in cases
                             if case.contender == contender and parameter in case.parameters])
+
+
+# In the tables, but not in the plots of staging: a dozen lines are enough.
+_NOT_PLOTTED = ("strata_library", "strata_fuse", "strata_copy", "strata_reflink", "bare_overlay")
 
 
 def lines_of(results, suite, parameter, leave_out=(), **fixed):
@@ -47,7 +51,7 @@ def files_plot(results):
     return line_chart("Stage again, for a rebuild",
                       "A base of 10,000 files and an artifact, at a directory; whole commands."
                       + (f" At {files:,} files strata takes {finding}." if finding else ""),
-                      lines_of(results, "restage", "files", ("strata_library",)), "files in the artifact")
+                      lines_of(results, "restage", "files", _NOT_PLOTTED), "files in the artifact")
 
 
 def first_files_plot(results):
@@ -55,29 +59,35 @@ def first_files_plot(results):
     finding = against(results, "first_stage", "cp_al", files=files)
     return line_chart("The first stage of a set", "The inputs are in the store; this set of them was never staged."
                       + (f" At {files:,} files strata takes {finding}." if finding else ""),
-                      lines_of(results, "first_stage", "files", ("strata_library",)), "files in the artifact")
+                      lines_of(results, "first_stage", "files", _NOT_PLOTTED), "files in the artifact")
 
 
 def layers_plot(results):
     return line_chart("Time against layers, first stage", "Layers of 50 files, most of them in directories that all share. Above 8 layers strata merges directories once;\n"
                       "that costs about what linking the files costs, and a rebuild does not pay it again (next plot).",
-                      lines_of(results, "first_stage_layers", "layers", ("strata_library",)), "layers")
+                      lines_of(results, "first_stage_layers", "layers", _NOT_PLOTTED), "layers")
 
 
 def restage_layers_plot(results):
     return line_chart("Time against layers, rebuild", "The same sets, staged again.",
-                      lines_of(results, "restage_layers", "layers", ("strata_library",)), "layers")
+                      lines_of(results, "restage_layers", "layers", _NOT_PLOTTED), "layers")
 
 
 def rebuild_plot(results):
     cases = results.select("rebuild")
-    return bar_chart("A whole rebuild", "A Debian root and 100,000 files are staged, one command is run in a sandbox, what it made is kept.",
-                     bars_of(cases))
+    files = largest(results, "rebuild", "files")
+    return bar_chart("A whole rebuild", f"A Debian root and {files:,} files are staged, one command runs in a sandbox, and what it made is kept.",
+                     bars_of([case for case in cases if case.contender != "strata_tmpfs"]))
 
 
-def unstage_plot(results):
-    files = largest(results, "unstage", "files")
-    return bar_chart("Getting rid of what was staged", f"{files:,} files.", bars_of(results.select("unstage", files=files)))
+def unstage_plots(results):
+    plots = []
+    for suite, title, note in (("unstage", "Getting rid of what was staged", "Nothing was written to it."),
+                               ("unstage_used", "Getting rid of it after a build", "A tenth of it was written to.")):
+        files = largest(results, suite, "files")
+        cases = [case for case in results.select(suite, files=files) if case.contender not in ("bare_overlay",)]
+        plots.append(bar_chart(f"{title}: {files:,} files", note, bars_of(cases)))
+    return "".join(plots)
 
 
 def start_plot(results):
@@ -122,45 +132,46 @@ def losses_plots(results):
 
 def import_plot(results):
     return line_chart("Import of a tar", "strata hashes each file; tar -x only writes them.",
-                      lines_of(results, "import", "files"), "files")
+                      lines_of(results, "import", "files", ("strata_library",)), "files")
 
 
 def capture_plot(results):
     files = largest(results, "capture", "files")
     return bar_chart("Keeping what a build made: 1,000 new files", f"over a root of {files:,}",
-                     bars_of(results.select("capture", files=files)))
+                     bars_of([case for case in results.select("capture", files=files) if case.contender != "strata_run"]))
 
 
 def memory_plot(results):
     cases = [case for case in results.select("memory") if "memory_kb" in case.counters]
-    contenders = dict.fromkeys(case.contender for case in cases)
+    contenders = [name for name in dict.fromkeys(case.contender for case in cases) if name not in ("strata_tmpfs", "strata_read_only")]
     lines = [line_of(cases, contender, "sandboxes", lambda case: (case.counter("memory_kb") / 1024,) * 3) for contender in contenders]
     return line_chart("Memory against sandboxes", "One root of 640 MB, used by each; processes, page cache and kernel memory, counted.",
-                      lines, "sandboxes at once", lambda megabytes: f"{megabytes:,.3g} MB")
+                      lines, "sandboxes at once", lambda megabytes: f"{megabytes:,.0f} MB")
 
 
 def disk_plot(results):
     cases = [case for case in results.select("memory", sandboxes=32) if "disk_kb_each" in case.counters]
+    cases.sort(key=lambda case: case.counter("disk_kb_each"))
     return bar_chart("Disk for each sandbox beyond the first", "32 at once",
                      [Bar(case.contender, max(case.counter("disk_kb_each"), 0)) for case in cases], show_size)
 
 
-# name, function, what is said below it
+# name, function
 PLOTS = [
-    ("contract", contract_plot, ""),
-    ("restage", files_plot, ""),
-    ("first-stage", first_files_plot, ""),
-    ("layers", layers_plot, ""),
-    ("restage-layers", restage_layers_plot, ""),
-    ("rebuild", rebuild_plot, ""),
-    ("unstage", unstage_plot, ""),
-    ("run", run_plot, ""),
-    ("start", start_plot, ""),
-    ("compose", compose_plot, ""),
-    ("inside", inside_plots, ""),
-    ("losses", losses_plots, ""),
-    ("import", import_plot, ""),
-    ("capture", capture_plot, ""),
-    ("memory", memory_plot, ""),
-    ("disk", disk_plot, ""),
+    ("contract", contract_plot),
+    ("restage", files_plot),
+    ("first-stage", first_files_plot),
+    ("layers", layers_plot),
+    ("restage-layers", restage_layers_plot),
+    ("rebuild", rebuild_plot),
+    ("unstage", unstage_plots),
+    ("run", run_plot),
+    ("start", start_plot),
+    ("compose", compose_plot),
+    ("inside", inside_plots),
+    ("losses", losses_plots),
+    ("import", import_plot),
+    ("capture", capture_plot),
+    ("memory", memory_plot),
+    ("disk", disk_plot),
 ]
