@@ -6,7 +6,7 @@
 //
 // Needs root.
 //
-//     bench/on_fresh_ext4 build/release/bench/bench_restage
+//     bench/on_fresh_fs ext4 build/release/bench/bench_restage
 #include "bench/staging.h"
 
 int main(int argc, char** argv) {

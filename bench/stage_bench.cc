@@ -7,7 +7,7 @@
 //
 // Needs root.
 //
-//     bench/on_fresh_ext4 build/release/bench/bench_stage
+//     bench/on_fresh_fs ext4 build/release/bench/bench_stage
 #include "bench/staging.h"
 
 int main(int argc, char** argv) {

@@ -8,7 +8,7 @@
 // each. A program of its own, as ext4 is slow to create files soon after many were deleted. Needs
 // root.
 //
-//     bench/on_fresh_ext4 build/release/bench/bench_unstage
+//     bench/on_fresh_fs ext4 build/release/bench/bench_unstage
 #include "bench/stagers.h"
 
 namespace strata::bench {
