@@ -178,8 +178,8 @@ int main(int argc, char** argv) {
   std::vector<std::string> walkers = all;
   walkers.erase(std::find(walkers.begin(), walkers.end(), "symlinks"));
   for (int64_t layers : BySize({480}, {2}, {})) {
-    AddWork("cold_walk", Caches::kCold, 9, layers, walkers, WalkAll);
-    AddWork("cold_failing_lookups", Caches::kCold, 9, layers, walkers, LookUpAbsent);
+    AddWork("cold_walk", Caches::kCold, 7, layers, walkers, WalkAll);
+    AddWork("cold_failing_lookups", Caches::kCold, 7, layers, walkers, LookUpAbsent);
     AddWork("compile", Caches::kFresh, 7, layers, all, Compile);
   }
   if (TheSize() != Size::kQuick) {

@@ -105,3 +105,13 @@ def test_times_are_shown_in_the_unit_that_people_use(milliseconds, shown):
 @pytest.mark.parametrize("ratio,shown", [(0.75, "0.75 ×"), (0.005, "1/200"), (1234.0, "1,234 ×")])
 def test_small_ratios_are_shown_as_fractions(ratio, shown):
     assert show_ratio(ratio) == shown
+
+
+def test_the_documents_have_the_committed_figures():
+    done = subprocess.run([BENCH / "docs", "--check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_committed_figures_are_within_the_contract():
+    done = subprocess.run([BENCH / "check", BENCH / "results" / "ext4.json"], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stdout
