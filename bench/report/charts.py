@@ -41,20 +41,21 @@ STYLE = f"""
 
 # Our own contenders come first, with the accent; a contender has the same colour in all charts.
 NAMES = {
-    "strata": "strata", "strata_tmpfs": "strata, tmpfs scratch", "strata_read_only": "strata, read-only",
-    "strata_library": "strata, in process", "strata_bwrap": "strata-bwrap", "strata_hardlink": "strata, hardlinks",
-    "strata_reflink": "strata, reflinks", "strata_copy": "strata, copies", "strata_fuse": "strata, FUSE",
+    "strata": "strata", "strata_tmpfs": "strata (tmpfs scratch)", "strata_read_only": "strata (read-only)",
+    "strata_library": "strata (in process)", "strata_bwrap": "strata-bwrap", "strata_hardlink": "strata (hardlinks)",
+    "strata_reflink": "strata (reflinks)", "strata_copy": "strata (copies)", "strata_fuse": "strata (FUSE)",
     "bare_linkat": "bare linkat(2)", "cp_al": "cp -al", "cp_a": "cp -a", "cp_as": "cp -as (symlinks)",
     "cp_reflink": "cp --reflink", "rsync_link_dest": "rsync --link-dest", "tar_x": "tar -x",
     "fuse_overlayfs": "fuse-overlayfs", "ostree_checkout": "ostree checkout -H", "ostree_commit": "ostree commit",
-    "plain": "one plain directory", "hardlinks": "hardlinks", "symlinks": "symlinks", "unlinked": "hardlinks, links broken first",
+    "plain": "one plain directory", "hardlinks": "hardlinks", "symlinks": "symlinks", "unlinked": "hardlinks (broken first)",
     "bare_overlay": "bare mount(2)", "tmpfs_copy": "cp -a into a tmpfs", "no_sandbox": "no sandbox at all",
-    "strata_run": "strata run --capture", "strata_named": "strata, root by name", "strata_without_deltas": "strata, no deltas",
+    "strata_run": "strata run --capture", "strata_named": "strata (root by name)", "strata_without_deltas": "strata (no deltas)",
     "strata_overlaps": "strata overlaps", "tar_c": "tar -c", "openssl": "openssl dgst",
     "bwrap": "bwrap", "buildstream": "BuildStream 1.6.8", "podman": "podman", "buildah": "buildah",
 }
 _COLORS = {"strata": 0, "cp_al": 1, "bare_linkat": 2, "fuse_overlayfs": 3, "tar_x": 4, "ostree_checkout": 5,
-           "rsync_link_dest": 6, "cp_a": 7, "strata_hardlink": 8, "cp_as": 9}
+           "rsync_link_dest": 6, "cp_a": 7, "strata_hardlink": 8, "cp_as": 9,
+           "tmpfs_copy": 3, "bwrap": 2}
 
 
 def name_of(contender):
@@ -132,11 +133,12 @@ def line_chart(title, note, lines, x_label, show_y=show_time, height=340):
                        f'<title>{escape(line.label)}, {x:,}: {show_y(y)} ({show_y(low)} to {show_y(high)})</title></circle>')
         x, y = line.points[-1][:2]
         ends.append((y_of(y), x_of(x), line.label, color, bool(ours)))
-    place = -math.inf
+    # Where lines end at the same x their names are moved apart.
+    lowest = {}
     for y, x, label, color, ours in sorted(ends):
-        place = max(y, place + 17)
-        out.append(f'<text class="f{color}{" strong" if ours else ""}" x="{max(x, WIDTH - right) + 12:.1f}" y="{place + 4:.1f}">{escape(label)}</text>')
-    bottom = max(top + height + 52, place + 14)
+        place = lowest[x] = max(y, lowest.get(x, -math.inf) + 17)
+        out.append(f'<text class="f{color}{" strong" if ours else ""}" x="{x + 12:.1f}" y="{place + 4:.1f}">{escape(label)}</text>')
+    bottom = max(top + height + 52, *(place + 14 for place in lowest.values()))
     return picture("\n".join(out), bottom, title)
 
 
@@ -154,7 +156,7 @@ def bar_chart(title, note, bars, show=show_time, base=None, label_width=190):
     out, top = _head(title, note)
     top += 16
     right = 150
-    highest = max(max(bar.value, bar.high or 0) for bar in bars)
+    highest = max(max(bar.value, bar.high or 0) for bar in bars) or 1
 
     def x_of(value):
         return label_width + value / highest * (WIDTH - label_width - right)

@@ -55,13 +55,14 @@ def counter_table(results, suite):
 
 
 def cached_of(results, suite):
-    """What is cached, as the suite's cases say it."""
-    labels = dict.fromkeys(case.cached for case in results.select(suite) if case.cached)
-    by_label = {label: list(dict.fromkeys(name_of(case.contender) for case in results.select(suite) if case.cached == label))
-                for label in labels}
-    if len(by_label) == 1:
-        return next(iter(by_label))
-    return "; ".join(f"{', '.join(names)}: {label}" for label, names in by_label.items())
+    """What is cached, as the suite's cases say it: that of most contenders first, then the exceptions."""
+    by_label = {}
+    for case in results.select(suite):
+        names = by_label.setdefault(case.cached or "nothing said", [])
+        if name_of(case.contender) not in names:
+            names.append(name_of(case.contender))
+    parts = sorted(by_label.items(), key=lambda part: -len(part[1]))
+    return ". ".join([parts[0][0]] + [f"{', '.join(names)}: {label}" for label, names in parts[1:]]) if parts else ""
 
 
 def machine_line(results):

@@ -38,8 +38,10 @@ FAILED = pytest.StashKey[bool]()
 TRANSIENT = ("stages", "tmp", "trash")
 
 
-# They mount disks: an ordinary user has test_new_boot.py and test_faults.py.
-collect_ignore = ["test_full_disk.py", "test_power_loss.py"] if os.geteuid() != 0 else []
+# They mount disks and drop caches: an ordinary user has test_new_boot.py and test_faults.py.
+collect_ignore = (
+    ["test_full_disk.py", "test_power_loss.py", "test_benchmark_suites.py"] if os.geteuid() != 0 else []
+)
 
 
 # --- skips -------------------------------------------------------------------------------------------
