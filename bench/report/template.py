@@ -70,7 +70,8 @@ class Figures:
         return "\n".join(out)
 
     def suite(self, suite, fs="ext4"):
-        return (f"Cached: {tables.cached_of(self.results[fs], suite)}.\n\n" + tables.suite_table(self.results[fs], suite))
+        return (f"**{suite.replace('_', ' ')}** (cached: {tables.cached_of(self.results[fs], suite)})\n\n"
+                + tables.suite_table(self.results[fs], suite))
 
     def counters(self, suite, fs="ext4"):
         return tables.counter_table(self.results[fs], suite)
