@@ -44,7 +44,7 @@ TempDir& TempDir::operator=(TempDir&& other) noexcept {
 
 TempDir::~TempDir() {
   // What cannot be removed now is left unlocked, for the collector.
-  if (parent_fd_ >= 0) static_cast<void>(RemoveTree(parent_fd_, name_));
+  if (parent_fd_ != -1) static_cast<void>(RemoveTree(parent_fd_, name_));
 }
 
 UniqueFd TempDir::Release() {

@@ -17,7 +17,7 @@ std::string RandomName();
 
 class TempDir {
  public:
-  // Makes `<prefix><random>` below the directory `parent_fd`, which must outlive the TempDir.
+  // Makes `<prefix><random>` below the directory `parent_fd` (or AT_FDCWD), which must outlive the TempDir.
   static Result<TempDir> Create(int parent_fd, const std::string& prefix);
   TempDir() = default;
   TempDir(TempDir&& other) noexcept;
@@ -33,7 +33,7 @@ class TempDir {
   UniqueFd Release();
 
  private:
-  int parent_fd_ = -1;
+  int parent_fd_ = -1;  // -1: there is nothing to remove
   std::string name_;
   UniqueFd fd_;
 };

@@ -177,6 +177,17 @@ TEST_F(FilesTest, ATempDirIsLockedAndGoesWithItsOwner) {
   EXPECT_FALSE(Exists(name));
 }
 
+TEST_F(FilesTest, ATempDirByAnAbsolutePathGoesWithItsOwner) {
+  std::string name;
+  {
+    auto temp = TempDir::Create(AT_FDCWD, fmt::format("/proc/self/fd/{}/x-", fd()));
+    ASSERT_TRUE(temp);
+    name = temp->name();
+    EXPECT_TRUE(Exists(name));
+  }
+  EXPECT_FALSE(Exists(name));
+}
+
 TEST_F(FilesTest, AReleasedTempDirStays) {
   auto temp = TempDir::Create(fd(), "x-");
   ASSERT_TRUE(temp);
