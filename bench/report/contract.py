@@ -65,6 +65,14 @@ class Verdict:
         return "passes" if self.passed else "FAILS"
 
 
+    def cells(self):
+        """As people read it: the subject, the baseline, the value, what is accepted, the aim, the word."""
+        rule = self.rule
+        times = [show_time(case.median) if case and not rule.counter else "" for case in (self.subject, self.baseline)]
+        value = rule.show(self.value) if self.value is not None else ""
+        return [*times, value, rule.show(rule.accepted), rule.show(rule.aim), self.word]
+
+
 def verdicts(results):
     return [Verdict(rule, results) for rule in RULES]
 
@@ -75,9 +83,6 @@ def print_verdicts(results, all_of_it=False):
     if found:
         print(f"{'':4}{'':36}{'strata':>10}{'baseline':>10}{'ratio':>10}{'accepted':>10}{'aim':>10}")
     for verdict in found:
-        rule = verdict.rule
-        times = [show_time(case.median) if case and not rule.counter else "" for case in (verdict.subject, verdict.baseline)]
-        value = rule.show(verdict.value) if verdict.value is not None else ""
-        print(f"{rule.id:4}{rule.what:36}{times[0]:>10}{times[1]:>10}{value:>10}{rule.show(rule.accepted):>10}"
-              f"{rule.show(rule.aim):>10}  {verdict.word}")
+        *figures, word = verdict.cells()
+        print(f"{verdict.rule.id:4}{verdict.rule.what:36}" + "".join(f"{figure:>10}" for figure in figures) + f"  {word}")
     return all(verdict.passed for verdict in found)

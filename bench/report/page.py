@@ -101,12 +101,10 @@ def counter_figures(cases):
 def contract_figures(results):
     rows = ""
     for verdict in contract.verdicts(results):
-        rule = verdict.rule
-        times = [show_time(case.median) if case and not rule.counter else "" for case in (verdict.subject, verdict.baseline)]
-        value = rule.show(verdict.value) if verdict.value is not None else ""
+        *figures, word = verdict.cells()
         kind = "good" if verdict.passed else "bad"
-        rows += (f"<tr><td>{rule.id} {escape(rule.what)}</td><td>{times[0]}</td><td>{times[1]}</td><td>{value}</td>"
-                 f'<td>{rule.show(rule.accepted)}</td><td>{rule.show(rule.aim)}</td><td class="{kind}">{verdict.word}</td></tr>')
+        rows += (f"<tr><td>{verdict.rule.id} {escape(verdict.rule.what)}</td>" + "".join(f"<td>{figure}</td>" for figure in figures)
+                 + f'<td class="{kind}">{word}</td></tr>')
     return ('<div class="scroll"><table><tr><th></th><th>strata</th><th>baseline</th><th>ratio</th><th>accepted</th><th>aim</th><th></th></tr>'
             f"{rows}</table></div>")
 

@@ -9,14 +9,9 @@ from .results import show_size, show_time
 def contract_table(results):
     out = ["| | | measured | baseline | ratio | accepted | aim | |", "|---|---|---|---|---|---|---|---|"]
     for verdict in contract.verdicts(results):
-        rule = verdict.rule
-        if verdict.value is None:
-            out.append(f"| {rule.id} | {rule.what} | | | | {rule.show(rule.accepted)} | {rule.show(rule.aim)} | not measured |")
-            continue
-        times = [show_time(case.median) if case and not rule.counter else "" for case in (verdict.subject, verdict.baseline)]
-        value = rule.show(verdict.value)
-        out.append(f"| {rule.id} | {rule.what} | {times[0] or value} | {times[1]} | {value if rule.baseline else ''} | "
-                   f"{rule.show(rule.accepted)} | {rule.show(rule.aim)} | {verdict.word} |")
+        measured, baseline, value, *bounds = verdict.cells()
+        ratio = value if verdict.rule.baseline else ""
+        out.append(f"| {verdict.rule.id} | {verdict.rule.what} | {measured or value} | {baseline} | {ratio} | {' | '.join(bounds)} |")
     return "\n".join(out)
 
 
