@@ -6,7 +6,7 @@ PLOTS is what the page and RESULTS.md show.
 
 from . import contract, tables
 from .charts import Bar, Line, bar_chart, contract_chart, line_chart, name_of, steps_chart
-from .results import show_ratio, show_size, show_time
+from .results import show_ratio, show_size
 
 
 def line_of(cases, contender, parameter, value=lambda case: (case.median, *case.quartiles)):
