@@ -6,7 +6,7 @@ A figure that is not in the results is an error: a text never stands there with 
 
 import re
 
-from . import charts, contract, plots, tables
+from . import charts, plots, tables
 from .results import show_ratio, show_size, show_time
 
 
@@ -40,9 +40,6 @@ class Figures:
 
     def ratio(self, name, baseline, fs="ext4"):
         return show_ratio(self.case(name, fs).median / self.case(baseline, fs).median)
-
-    def counter(self, name, counter, fs="ext4"):
-        return tables.show_counter(counter, self.case(name, fs).counter(counter))
 
     def size(self, name, counter, fs="ext4"):
         return show_size(self.case(name, fs).counter(counter))
@@ -78,10 +75,6 @@ class Figures:
 
     def contract(self, fs="ext4"):
         return tables.contract_table(self.results[fs])
-
-    def passed(self, fs="ext4"):
-        found = contract.verdicts(self.results[fs])
-        return f"{sum(verdict.passed for verdict in found)} of {len(found)}"
 
     def plot(self, name):
         """All pictures that PLOTS has by this name."""
