@@ -73,8 +73,7 @@ extern "C" {
 /* "0.1.0": of the library that is running. */
 STRATA_API const char* strata_version(void);
 
-/* ---- Errors -----------------------------------------------------------------------------------
- */
+/* ---- Errors */
 
 /* What a program may want to branch on. The message says the rest. */
 typedef enum strata_code {
@@ -103,8 +102,7 @@ STRATA_API const char* strata_error_message(const strata_error* error);
 STRATA_API const char* strata_error_hint(const strata_error* error);
 STRATA_API void strata_error_free(strata_error* error);
 
-/* ---- Progress and messages ---------------------------------------------------------------------
- */
+/* ---- Progress and messages */
 
 /* Of an import, a compose or a capture. A total of 0 is not known. */
 typedef struct strata_progress {
@@ -130,8 +128,7 @@ typedef struct strata_events {
   void (*message)(void* user, strata_message_kind kind, const char* text);
 } strata_events;
 
-/* ---- The store ----------------------------------------------------------------------------------
- */
+/* ---- The store */
 
 typedef struct strata_store strata_store;
 
