@@ -1,0 +1,39 @@
+# Run by cpack between installing into a private directory and making the packages: writes what
+# Debian's policy asks for and an installation elsewhere does not need. With SOURCE_DATE_EPOCH the
+# packages come out the same each time.
+string(TIMESTAMP strata_date "%a, %d %b %Y %H:%M:%S +0000" UTC)
+set(strata_version ${CPACK_PACKAGE_VERSION}-${CPACK_DEBIAN_PACKAGE_RELEASE})
+
+foreach(component ${CPACK_COMPONENTS_ALL})
+  set(root ${CPACK_TEMPORARY_DIRECTORY}/${component}/usr)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/debian/changelog.in
+    ${root}/share/doc/${component}/changelog.Debian @ONLY)
+  file(GLOB_RECURSE compressed ${root}/share/doc/${component}/changelog.Debian ${root}/share/man/*)
+  execute_process(COMMAND gzip -9 --no-name --force ${compressed} COMMAND_ERROR_IS_FATAL ANY)
+endforeach()
+
+# What lintian would complain of, and why it is so.
+file(GLOB overrides ${CMAKE_CURRENT_LIST_DIR}/debian/*.overrides)
+foreach(file ${overrides})
+  get_filename_component(component ${file} NAME_WLE)
+  configure_file(${file} ${CPACK_TEMPORARY_DIRECTORY}/${component}/usr/share/lintian/overrides/${component} COPYONLY)
+endforeach()
+
+# The symbols of the library and the version that each came with: there has been one version.
+file(GLOB library ${CPACK_TEMPORARY_DIRECTORY}/libstrata0/usr/lib/*/libstrata.so.0.*)
+if(library)
+  execute_process(COMMAND nm --dynamic --defined-only --with-symbol-versions --just-symbols ${library}
+    OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "[^\n]+" symbols "${symbols}")
+  list(TRANSFORM symbols REPLACE "@@" "@")
+  list(SORT symbols)
+  list(TRANSFORM symbols REPLACE "(.+)" " \\1 ${CPACK_PACKAGE_VERSION}\n")
+  string(CONCAT symbols "libstrata.so.0 libstrata0 #MINVER#\n* Build-Depends-Package: libstrata-dev\n" ${symbols})
+  file(WRITE ${CPACK_PACKAGE_DIRECTORY}/symbols "${symbols}")
+endif()
+
+# What was just written would else have the time of this run, and so would directories.
+if(DEFINED ENV{SOURCE_DATE_EPOCH})
+  execute_process(COMMAND find ${CPACK_TEMPORARY_DIRECTORY} -exec touch --no-dereference
+    --date=@$ENV{SOURCE_DATE_EPOCH} {} + COMMAND_ERROR_IS_FATAL ANY)
+endif()
