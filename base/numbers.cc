@@ -44,4 +44,15 @@ Result<uint64_t> ParseSize(std::string_view text) {
   return (*thousandths << shift) / 1000;
 }
 
+std::string FormatSize(uint64_t bytes) {
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  double size = static_cast<double>(bytes) / 1024;
+  const char* unit = "KMGTPE";
+  while (size >= 999.5 && unit[1] != '\0') {
+    size /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.{}f} {}B", size, size < 9.95 ? 1 : 0, *unit);
+}
+
 }  // namespace strata

@@ -19,19 +19,19 @@ class RunOptionsTest : public ::testing::Test {
   RunOptionsTest() { ::unsetenv("SOURCE_DATE_EPOCH"); }
 
   // Of `strata run WORDS... base -- true`.
-  Result<RunRequest> Parse(std::vector<std::string> words) {
+  Result<RunCommandLine> Parse(std::vector<std::string> words) {
     words.insert(words.end(), {"base", "--", "true"});
     words_ = std::move(words);
     std::vector<char*> argv;
     for (std::string& word : words_) argv.push_back(word.data());
     argv.push_back(nullptr);
     STRATA_ASSIGN(ParsedArgs args, ParseArgs(kRunCommand, argv.data()));
-    return ParseRunRequest(args);
+    return ParseRunOptions(args);
   }
-  RunRequest Good(std::vector<std::string> words) {
+  RunCommandLine Good(std::vector<std::string> words) {
     auto request = Parse(std::move(words));
     EXPECT_TRUE(request) << request.error().message();
-    return request ? *request : RunRequest();
+    return request ? *request : RunCommandLine();
   }
   std::string Bad(std::vector<std::string> words) {
     auto request = Parse(std::move(words));
@@ -39,11 +39,11 @@ class RunOptionsTest : public ::testing::Test {
     return request ? "" : request.error().message();
   }
   RunRequest::Mount OneMount(std::vector<std::string> words) {
-    RunRequest request = Good(std::move(words));
+    RunCommandLine request = Good(std::move(words));
     EXPECT_EQ(request.mounts.size(), 1U);
     return request.mounts.empty() ? RunRequest::Mount() : request.mounts[0];
   }
-  static std::string Variable(const RunRequest& request, const std::string& name) {
+  static std::string Variable(const RunCommandLine& request, const std::string& name) {
     for (const std::string& entry : request.env) {
       if (entry.compare(0, name.size() + 1, name + "=") == 0) return entry.substr(name.size() + 1);
     }
@@ -55,7 +55,7 @@ class RunOptionsTest : public ::testing::Test {
 };
 
 TEST_F(RunOptionsTest, DefaultsAreThoseOfTheDesign) {
-  RunRequest request = Good({});
+  RunCommandLine request = Good({});
   EXPECT_EQ(request.layers.layers, std::vector<std::string>{"base"});
   EXPECT_EQ(request.argv, std::vector<std::string>{"true"});
   EXPECT_TRUE(request.mounts.empty());
@@ -99,7 +99,7 @@ TEST_F(RunOptionsTest, TargetsAreCleanAbsoluteAndNotTheRoot) {
 }
 
 TEST_F(RunOptionsTest, MountsKeepTheOrderTheyWereGivenIn) {
-  RunRequest request =
+  RunCommandLine request =
       Good({"--tmpfs", "/a", "--cache", "c:/b", "--bind", "/x:/c", "--output", "/d=/e"});
   ASSERT_EQ(request.mounts.size(), 4U);
   EXPECT_EQ(request.mounts[0].kind, Kind::kTmpfs);
@@ -143,13 +143,13 @@ TEST_F(RunOptionsTest, AReadOnlyRootMayHaveACapturedOutput) {
 
 TEST_F(RunOptionsTest, TheLastScratchWins) {
   EXPECT_TRUE(Good({"--scratch", "/a", "--scratch", "tmpfs:1G"}).scratch_tmpfs);
-  RunRequest request = Good({"--scratch", "tmpfs:1G", "--scratch", "/a"});
+  RunCommandLine request = Good({"--scratch", "tmpfs:1G", "--scratch", "/a"});
   EXPECT_FALSE(request.scratch_tmpfs);
   EXPECT_EQ(request.scratch_directory, "/a");
 }
 
 TEST_F(RunOptionsTest, EnvironmentDefaultsAreReplacedAndAddedTo) {
-  RunRequest request = Good({"--env", "HOME=/x", "-e", "A=b=c"});
+  RunCommandLine request = Good({"--env", "HOME=/x", "-e", "A=b=c"});
   EXPECT_EQ(Variable(request, "HOME"), "/x");
   EXPECT_EQ(Variable(request, "A"), "b=c");
   EXPECT_EQ(Variable(request, "LANG"), "C.UTF-8");
@@ -208,7 +208,7 @@ TEST_F(RunOptionsTest, NamesThatBecomePathsAreChecked) {
 
 TEST_F(RunOptionsTest, SeccompIsTheBuildFilterNoneOrAFile) {
   EXPECT_EQ(Good({"--seccomp", "none"}).seccomp, RunRequest::Seccomp::kNone);
-  RunRequest request = Good({"--seccomp", "./none"});
+  RunCommandLine request = Good({"--seccomp", "./none"});
   EXPECT_EQ(request.seccomp, RunRequest::Seccomp::kFile);
   EXPECT_EQ(request.seccomp_file, "./none");
 }

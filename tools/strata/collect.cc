@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/strata/collect.h"
 
-#include "cache/gc.h"
-#include "tools/strata/root_info.h"
+#include "sandbox/composition.h"
+#include "tools/strata/print_observer.h"
 
 namespace strata {
 
 void CollectAfterPublishing(const Context& context, const Store& store) {
-  auto report = CollectIfTooLarge(store, RootsOfStages());
-  if (!report && !context.quiet) {
-    PrintWarning(fmt::format("the store was not collected: {}", report.error().message()));
-  }
+  CollectAfterPublishing(store, PrintObserver(context.quiet));
 }
 
 }  // namespace strata

@@ -10,6 +10,7 @@
 
 #include "base/path.h"
 #include "cache/store.h"
+#include "tools/strata/composition.h"
 #include "tools/strata/values.h"
 
 namespace strata {
@@ -152,7 +153,7 @@ Result<void> ApplyEnv(std::string_view text, std::vector<std::string>* env) {
   return {};
 }
 
-Result<void> Apply(const ParsedOption& option, RunRequest* request) {
+Result<void> Apply(const ParsedOption& option, RunCommandLine* request) {
   const char* value = option.value;
   switch (option.spec->id) {
     case kBind: {
@@ -173,7 +174,8 @@ Result<void> Apply(const ParsedOption& option, RunRequest* request) {
     case kOutput:
       return ParseOutput(value, request);
     case kCapture:
-      request->capture = value;
+      request->capture = true;
+      request->capture_ref = value;
       return Store::CheckRefName(value);
     case kCaptureFailed:
       request->capture_failed = true;
@@ -299,41 +301,9 @@ Result<void> Apply(const ParsedOption& option, RunRequest* request) {
       if (request->timeout_ms == 0) return Fail(Errc::kInvalid, "a timeout of 0");
       return {};
     }
-    default:  // kClearEnv and kEnv: see ParseRunRequest; --quiet: main()
+    default:  // kClearEnv and kEnv: see ParseRunOptions; --quiet: main()
       return {};
   }
-}
-
-Result<void> CheckCombination(const RunRequest& request) {
-  auto conflict = [](std::string_view one, std::string_view other, std::string_view why) {
-    return Fail(Errc::kInvalid, "{} and {} do not go together: {}", one, other, why);
-  };
-  if (!request.output_target.empty() && request.output_host.empty() && request.capture.empty()) {
-    return Unexpected(Error(Errc::kInvalid, "--output: nothing would receive it")
-                          .Hint("--output PATH=HOSTDIR, or --output PATH --capture REF"));
-  }
-  if (!request.output_host.empty() && !request.capture.empty()) {
-    return conflict("--output PATH=HOSTDIR", "--capture", "one of them receives the output");
-  }
-  bool captures_upper = !request.capture.empty() && request.output_target.empty();
-  if (request.read_only) {
-    if (captures_upper) return conflict("--read-only", "--capture", "there is nothing to capture");
-    if (!request.workspace.empty())
-      return conflict("--read-only", "--workspace", "it is written to");
-    if (request.scratch_tmpfs || !request.scratch_directory.empty()) {
-      return conflict("--read-only", "--scratch", "nothing is written");
-    }
-  }
-  if (request.scratch_tmpfs && captures_upper) {
-    return conflict("--scratch tmpfs", "--capture", "it is gone when the command ends");
-  }
-  if (!request.workspace.empty() && (request.scratch_tmpfs || !request.scratch_directory.empty())) {
-    return conflict("--workspace", "--scratch", "a workspace is in the store");
-  }
-  if (request.chown == ChownPolicy::kIgnore && request.seccomp != RunRequest::Seccomp::kBuild) {
-    return conflict("--chown ignore", "--seccomp", "it is a part of the build filter");
-  }
-  return {};
 }
 
 }  // namespace
@@ -359,12 +329,12 @@ Result<Userns> ParseUserns(const ParsedOption& option) {
   return static_cast<Userns>(choice);
 }
 
-Result<RunRequest> ParseRunRequest(const ParsedArgs& args) {
-  RunRequest request;
+Result<RunCommandLine> ParseRunOptions(const ParsedArgs& args) {
+  RunCommandLine request;
+  request.option_prefix = "--";
   request.capabilities = DefaultCapabilities();
-  if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH"); epoch != nullptr && *epoch != '\0') {
-    STRATA_ASSIGN_WITH(request.mtime, ParseEpoch(epoch), "SOURCE_DATE_EPOCH");
-  }
+  STRATA_ASSIGN(request.mtime, SourceDateEpoch());
+  request.integration_mtime = request.mtime;
   for (const ParsedOption& option : args.options) {
     STRATA_TRY_WITH(Apply(option, &request), fmt::format("--{}", option.spec->name));
   }

@@ -4,15 +4,13 @@
 // up or touched.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "cache/roots.h"
-#include "sandbox/id_choice.h"
-#include "sandbox/sandbox.h"
+#include "sandbox/run_request.h"
 #include "tools/strata/layer_args.h"
 #include "tools/strata/options.h"
 
@@ -110,14 +108,16 @@ inline constexpr OptionSpec kRunOptions[] = {
     Flag(kKeepFailed, "keep-failed", 0,
          "when the command fails, keep its changes and say how to look at them"),
     Flag(kTty, "tty", 't',
-         "give the command a terminal of its own, as `strata shell` does where standard input is one"),
+         "give the command a terminal of its own, as `strata shell` does where standard input is "
+         "one"),
     Flag(kDieWithParent, "die-with-parent", 0,
          "be killed when the process that started strata dies, and the sandbox with it"),
     Value(kStats, "stats", 0, "FILE", "write what happened and how long it took, as JSON"),
 
-    Value(kMemory, "memory", 0, "SIZE",
-          "memory and swap for all of it, by a cgroup; where none can be had (see `strata doctor`), "
-          "data for each process by itself")
+    Value(
+        kMemory, "memory", 0, "SIZE",
+        "memory and swap for all of it, by a cgroup; where none can be had (see `strata doctor`), "
+        "data for each process by itself")
         .Group("What it may do"),
     Value(kPids, "pids", 0, "N", "processes and threads at a time (default: 32768)"),
     Value(kCpus, "cpus", 0, "X",
@@ -138,50 +138,15 @@ inline constexpr OptionSpec kRunOptions[] = {
     kQuietOption,
 };
 
-struct RunRequest {
+// What `run` and `shell` have besides.
+struct RunCommandLine : RunRequest {
   LayerArgs layers;
   std::vector<std::string> argv;  // empty for a shell
   std::vector<std::string> integration;
   std::optional<ConflictPolicy> on_conflict;
-
-  struct Mount {
-    enum class Kind { kBind, kTmpfs, kOutput, kCache };
-    Kind kind = Kind::kBind;
-    std::string source;  // kBind: absolute path; kCache: the cache's name
-    std::string target;  // absolute, as given
-    bool read_only = false;
-    bool copy_on_write = false;
-    uint64_t size = 0;
-  };
-  std::vector<Mount> mounts;  // in the order given
-  std::string output_target;  // --output PATH
-  std::string output_host;    // ... =HOSTDIR, absolute
-  std::string capture;        // --capture REF
-  bool capture_failed = false;
-  std::optional<int64_t> mtime;
-  std::string workspace;
-  bool keep_failed = false;
-  bool read_only = false;
-  bool scratch_tmpfs = false;
-  uint64_t scratch_size = 0;
-  std::string scratch_directory;  // absolute
   std::string stats_file;
   bool tty = false;
   bool die_with_parent = false;
-
-  std::string directory = "/";
-  std::vector<std::string> env;  // complete
-  std::string hostname = "strata";
-  IdRequest ids;
-  Network network = Network::kNone;
-  bool nested_userns = false;
-  ChownPolicy chown = ChownPolicy::kFail;
-  enum class Seccomp { kBuild, kNone, kFile } seccomp = Seccomp::kBuild;
-  std::string seccomp_file;
-  uint64_t capabilities = 0;
-  SandboxLimits limits;
-  int64_t timeout_ms = 0;
-  int64_t grace_ms = 10000;
 };
 
 // The value of an OnConflictOption, of an IntegrateOption, of a UsernsOption.
@@ -190,6 +155,6 @@ Result<std::string> ParseIntegration(const ParsedOption& option);
 Result<Userns> ParseUserns(const ParsedOption& option);
 
 // Checks what can be checked from the command line alone.
-Result<RunRequest> ParseRunRequest(const ParsedArgs& args);
+Result<RunCommandLine> ParseRunOptions(const ParsedArgs& args);
 
 }  // namespace strata

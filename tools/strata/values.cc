@@ -52,17 +52,6 @@ Result<std::pair<std::string_view, std::string_view>> ParseKeyValue(std::string_
   return std::pair(text.substr(0, equals), text.substr(equals + 1));
 }
 
-std::string FormatSize(uint64_t bytes) {
-  if (bytes < 1024) return fmt::format("{} B", bytes);
-  double size = static_cast<double>(bytes) / 1024;
-  const char* unit = "KMGTPE";
-  while (size >= 999.5 && unit[1] != '\0') {
-    size /= 1024;
-    ++unit;
-  }
-  return fmt::format("{:.{}f} {}B", size, size < 9.95 ? 1 : 0, *unit);
-}
-
 std::string FormatTime(int64_t seconds) {
   time_t time = seconds;
   struct tm local;

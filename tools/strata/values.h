@@ -9,7 +9,7 @@
 #include <string_view>
 #include <utility>
 
-#include "base/numbers.h"  // ParseSize
+#include "base/numbers.h"  // ParseSize, FormatSize
 #include "base/result.h"
 
 namespace strata {
@@ -29,9 +29,7 @@ Result<uint32_t> ParseId(std::string_view text);
 // "KEY=VALUE": KEY is not empty. The views point into `text`.
 Result<std::pair<std::string_view, std::string_view>> ParseKeyValue(std::string_view text);
 
-// For people: "512 B", "1.5 KB" (powers of 1024, as ls -h).
-std::string FormatSize(uint64_t bytes);
-// "2026-11-21 21:29:46" in local time.
+// For people: "2026-11-21 21:29:46" in local time.
 std::string FormatTime(int64_t seconds);
 
 }  // namespace strata

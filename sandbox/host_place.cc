@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/strata/host_place.h"
+#include "sandbox/host_place.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -23,8 +23,8 @@ namespace {
 // Each level costs a descriptor and some stack.
 constexpr size_t kDeepest = 4096;
 
-// Takes from a tree what its files would lend to whoever runs them, and the owners that a range of ids
-// gave. Nobody else writes to it.
+// Takes from a tree what its files would lend to whoever runs them, and the owners that a range of
+// ids gave. Nobody else writes to it.
 class Disarmer {
  public:
   Result<size_t> Run(int parent_fd, const std::string& name) {

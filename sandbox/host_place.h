@@ -29,8 +29,8 @@ Result<void> CheckFree(const HostPlace& place);
 
 // Moves the directory `source`, relative to `store_fd` (whose path is `store_path`), to the place:
 // by rename where both are on one file system, else by copying. A build made it, so setuid and
-// setgid bits and capabilities are taken from its files first; returns how many had any. What belongs
-// to other ids of `range` (none: of one id) becomes the caller's.
+// setgid bits and capabilities are taken from its files first; returns how many had any. What
+// belongs to other ids of `range` (none: of one id) becomes the caller's.
 Result<size_t> Deliver(int store_fd, const std::string& store_path, const std::string& source,
                        const HostPlace& place, const std::optional<IdMapping>& range);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/strata/run_limits.h"
+#include "sandbox/limit_report.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -8,10 +8,9 @@
 #include <optional>
 #include <string_view>
 
+#include "base/numbers.h"
 #include "base/sys.h"
 #include "base/unique_fd.h"
-#include "tools/strata/print.h"
-#include "tools/strata/values.h"
 
 namespace strata {
 namespace {
@@ -49,20 +48,25 @@ const char* Plural(uint64_t count) {
   return count == 1 ? "" : "s";
 }
 
-void ReportOutOfMemory(const SandboxLimits& asked, const CgroupUsage& usage, bool command_killed,
-                       bool quiet) {
+void TellOfOutOfMemory(const RunRequest& request, const CgroupUsage& usage, bool command_killed,
+                       const Observer& observer) {
   const uint64_t kills = usage.oom_kills.value_or(0);
-  const std::string limit = asked.memory != 0 ? "its --memory of " + FormatSize(asked.memory)
-                                              : "the cgroup that strata was started in may";
+  const uint64_t memory = request.limits.memory;
+  const std::string limit =
+      memory != 0 ? fmt::format("its {} of {}", request.Option("memory"), FormatSize(memory))
+                  : "the cgroup that strata was started in may";
   const std::string peak = usage.memory_peak ? FormatSize(*usage.memory_peak) : "unknown";
   if (command_killed) {
-    PrintError(Error(
-        Errc::kSystem,
-        usage.memory_limit_hit
-            ? fmt::format("killed: the command used more memory than {} (peak {})", limit, peak)
-            : fmt::format("killed: the host ran out of memory (peak of the command {})", peak)));
-  } else if (!quiet) {
-    PrintWarning(
+    observer.Tell(
+        Observer::Kind::kProblem,
+        Error(
+            Errc::kSystem,
+            usage.memory_limit_hit
+                ? fmt::format("killed: the command used more memory than {} (peak {})", limit, peak)
+                : fmt::format("killed: the host ran out of memory (peak of the command {})",
+                              peak)));
+  } else {
+    observer.Warn(
         usage.memory_limit_hit
             ? fmt::format("{} process{} of the command {} killed for using more memory "
                           "than {}",
@@ -73,13 +77,15 @@ void ReportOutOfMemory(const SandboxLimits& asked, const CgroupUsage& usage, boo
 }
 
 // Nothing of ours sent that signal, and no cgroup of ours saw why.
-void ReportKill(int64_t since_ns, bool quiet) {
+void TellOfKill(const RunRequest& request, int64_t since_ns, const Observer& observer) {
   const std::optional<bool> told = KernelLogTellsOfOutOfMemory(since_ns);
   if (told.value_or(false)) {
-    PrintError(Error(Errc::kSystem, "killed: the host ran out of memory, says its kernel log")
-                   .Hint("--memory gives a run a limit of its own"));
-  } else if (!told && !quiet) {
-    PrintWarning(
+    observer.Tell(
+        Observer::Kind::kProblem,
+        Error(Errc::kSystem, "killed: the host ran out of memory, says its kernel log")
+            .Hint(fmt::format("{} gives a run a limit of its own", request.Option("memory"))));
+  } else if (!told) {
+    observer.Warn(
         "the command was killed by SIGKILL, which strata did not send; the kernel log (dmesg) "
         "says whether the host ran out of memory");
   }
@@ -87,43 +93,21 @@ void ReportKill(int64_t since_ns, bool quiet) {
 
 }  // namespace
 
-void PrintLimitReport(const SandboxLimits& asked, const SandboxResult& result, int64_t since_ns,
-                      bool quiet) {
+void TellOfLimits(const RunRequest& request, const SandboxResult& result, int64_t since_ns,
+                  const Observer& observer) {
   if (result.outcome != SandboxResult::Outcome::kEnded) return;
   const bool killed = result.status.signaled && result.status.value == SIGKILL;
   const CgroupUsage& usage = result.limits.usage;
   if (usage.oom_kills.value_or(0) > 0) {
-    ReportOutOfMemory(asked, usage, killed, quiet);
+    TellOfOutOfMemory(request, usage, killed, observer);
   } else if (killed) {
-    ReportKill(since_ns, quiet);
+    TellOfKill(request, since_ns, observer);
   }
   const uint64_t refused = usage.pids_refused.value_or(0);
-  if (refused > 0 && result.ShellCode() != 0 && !quiet) {
-    PrintWarning(fmt::format("the limit of --pids {} was reached {} time{}", asked.pids, refused,
-                             Plural(refused)));
+  if (refused > 0 && result.ShellCode() != 0) {
+    observer.Warn(fmt::format("the limit of {} {} was reached {} time{}", request.Option("pids"),
+                              request.limits.pids, refused, Plural(refused)));
   }
-}
-
-void AddLimitStats(const SandboxLimits& asked, const LimitOutcome& outcome, Json* stats) {
-  auto number = [](std::optional<uint64_t> value) { return value ? Json(*value) : Json(nullptr); };
-  auto limit = [&](Controller controller, uint64_t value, Json shown) {
-    if (value == 0) return Json(nullptr);
-    return Json{{"asked", std::move(shown)},
-                {"means", LimitMeansName(outcome.choice.For(controller))}};
-  };
-  const CgroupUsage& usage = outcome.usage;
-  (*stats)["limits"] = {{"memory", limit(Controller::kMemory, asked.memory, asked.memory)},
-                        {"pids", limit(Controller::kPids, asked.pids, asked.pids)},
-                        {"cpus", limit(Controller::kCpu, asked.cpu_milli,
-                                       static_cast<double>(asked.cpu_milli) / 1000)}};
-  // Of the whole sandbox, which only a cgroup knows; rusage.max_rss_kib is that of the largest
-  // process.
-  (*stats)["memory"] = {{"peak_bytes", number(usage.memory_peak)},
-                        {"oom_kills", number(usage.oom_kills)}};
-  // pid 1 is not the command's.
-  std::optional<uint64_t> peak = usage.pids_peak;
-  if (peak && *peak > 0) --*peak;
-  (*stats)["pids"] = {{"peak", number(peak)}, {"refused", number(usage.pids_refused)}};
 }
 
 }  // namespace strata

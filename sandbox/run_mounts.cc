@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What of a RunSession is about mounts and caches: planned before anything is made.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <set>
+
+#include "base/io.h"
+#include "base/mount_table.h"
+#include "base/sys.h"
+#include "sandbox/run_session.h"
+
+namespace strata {
+namespace {
+
+using Kind = RunRequest::Mount::Kind;
+
+bool IsBelow(std::string_view path, std::string_view directory) {
+  return path.size() > directory.size() && path.substr(0, directory.size()) == directory &&
+         path[directory.size()] == '/';
+}
+
+// The path without links, for comparing; empty where there is none.
+std::string RealPath(const std::string& path) {
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return {};
+  std::string result(real);
+  std::free(real);
+  return result;
+}
+
+// An earlier command may have shut it or, with a range of ids, given it away. Nobody can have made
+// it a link.
+bool RegainDirectory(int dir_fd, const std::string& path) {
+  if (::fchmodat(dir_fd, path.c_str(), 0700, 0) == 0) return true;
+  Result<IdMapping> range = SubordinateIds();
+  if (!range) return false;
+  Result<void> regained = RunInMapping(*range, [&]() -> Result<void> {
+    if (::fchownat(dir_fd, path.c_str(), 0, 0, AT_SYMLINK_NOFOLLOW) == 0 &&
+        ::fchmodat(dir_fd, path.c_str(), 0700, 0) == 0) {
+      return {};
+    }
+    return FailSys(errno, "chown", path);
+  });
+  return regained.has_value();
+}
+
+}  // namespace
+
+// Which mount points the skeleton must have. Those below a tmpfs of ours are made there, by the
+// sandbox.
+Result<void> RunSession::PlanMounts(std::vector<MountPoint>* points) {
+  for (const RunRequest::Mount& mount : request_.mounts) {
+    switch (mount.kind) {
+      case Kind::kBind:
+        STRATA_TRY_WITH(PlanBind(mount, points),
+                        fmt::format("{} {}", request_.Option("bind"), mount.source));
+        break;
+      case Kind::kTmpfs:
+        AddMount({.kind = SandboxMount::Kind::kTmpfs, .target = mount.target, .size = mount.size},
+                 true, points);
+        in_memory_.push_back(mount.target);
+        break;
+      case Kind::kOutput:
+        output_mount_ = mounts_.size();
+        AddMount({.target = mount.target}, true, points);  // its source comes with the stage
+        break;
+      case Kind::kCache:
+        AddMount({.source = "caches/" + mount.source, .target = mount.target}, true, points);
+        break;
+    }
+  }
+  if (request_.network == Network::kHost) STRATA_TRY(PlanHostNetworkFiles(points));
+  return {};
+}
+
+void RunSession::AddMount(SandboxMount mount, bool directory, std::vector<MountPoint>* points) {
+  for (const std::string& tmpfs : in_memory_) {
+    if (IsBelow(mount.target, tmpfs)) {
+      mount.make_target =
+          directory ? SandboxMount::MakeTarget::kDirectory : SandboxMount::MakeTarget::kFile;
+    }
+  }
+  if (mount.make_target == SandboxMount::MakeTarget::kNo) {
+    points->push_back({mount.target.substr(1), directory});
+  }
+  mounts_.push_back(std::move(mount));
+}
+
+Result<void> RunSession::PlanBind(const RunRequest::Mount& mount, std::vector<MountPoint>* points) {
+  struct stat st;
+  int rc = sys::FstatAt(AT_FDCWD, mount.source.c_str(), &st, 0);
+  if (rc < 0) return FailSys(-rc, "stat", mount.source);
+  bool directory = S_ISDIR(st.st_mode);
+  if (mount.copy_on_write && !directory) {
+    return Fail(Errc::kInvalid, "{} is not a directory: only one can be copy-on-write",
+                mount.source);
+  }
+  std::string source = RealPath(mount.source);
+  STRATA_ASSIGN(std::vector<std::string> stores, PathsOfDirectory(RealPath(store_.path())));
+  for (const std::string& store : stores) {
+    if (source != store && !IsBelow(source, store)) continue;
+    return Fail(Errc::kInvalid, "it is in the store, which no sandbox may see");
+  }
+  AddMount(
+      {.kind = mount.copy_on_write ? SandboxMount::Kind::kCopyOnWrite : SandboxMount::Kind::kBind,
+       .source = mount.source,
+       .target = mount.target,
+       .read_only = mount.read_only},
+      directory, points);
+  for (const std::string& store : stores) {
+    if (!IsBelow(store, source)) continue;
+    // Nothing of the store may be reached, let alone written to, through a bind of what holds it.
+    mounts_.push_back({.kind = SandboxMount::Kind::kTmpfs,
+                       .target = mount.target + store.substr(source.size()),
+                       .size = 4096});
+  }
+  return {};
+}
+
+// With the host's network come its names, read-only. Absolute links are the host's business.
+Result<void> RunSession::PlanHostNetworkFiles(std::vector<MountPoint>* points) {
+  for (const char* file : {"/etc/resolv.conf", "/etc/hosts"}) {
+    std::string source = RealPath(file);
+    if (source.empty()) continue;
+    AddMount({.source = source, .target = file, .read_only = true}, false, points);
+  }
+  return {};
+}
+
+// Each once, and in the order of their names: two runs that share several never wait for each
+// other.
+Result<void> RunSession::LockCaches() {
+  std::set<std::string> names;
+  for (const RunRequest::Mount& mount : request_.mounts) {
+    if (mount.kind == Kind::kCache) names.insert(mount.source);
+  }
+  for (const std::string& name : names) {
+    STRATA_TRY_WITH(LockCache(name), fmt::format("{} {}", request_.Option("cache"), name));
+  }
+  return {};
+}
+
+Result<void> RunSession::LockCache(const std::string& name) {
+  std::string path = "caches/" + name;
+  STRATA_TRY(MakeDirs(store_.fd(), path, 0700));
+  auto lock = FileLock::OnDirectory(store_.fd(), path, LockMode::kExclusive, LockWait::kFail);
+  if (!lock && lock.error().sys_errno() == EACCES && RegainDirectory(store_.fd(), path)) {
+    lock = FileLock::OnDirectory(store_.fd(), path, LockMode::kExclusive, LockWait::kFail);
+  }
+  if (!lock && lock.error().code() == Errc::kBusy) {
+    observer_.Warn(fmt::format("waiting for cache {}", name));
+    lock = FileLock::OnDirectory(store_.fd(), path, LockMode::kExclusive, LockWait::kBlock);
+  }
+  if (!lock) return Unexpected(std::move(lock).error());
+  cache_locks_.push_back(std::move(*lock));
+  return {};
+}
+
+}  // namespace strata
