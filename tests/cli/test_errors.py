@@ -26,9 +26,12 @@ def test_no_command_prints_the_overview_and_fails(strata):
 
 def test_help_goes_to_stdout(strata):
     overview = strata("help").ok().out
-    assert strata("--help").ok().out == overview
+    for words in (["--help"], ["-h"], ["help", "help"], ["help", "--help"]):
+        assert strata(*words).ok().out == overview
     for line in overview.split("\n\n")[2].split("\n")[1:]:
         command = line.split()[0]
+        if command == "help":
+            continue
         help_text = strata(command, "--help").ok().out
         assert help_text.startswith(f"usage: strata {command} ")
         assert strata("help", command).ok().out == help_text
@@ -42,6 +45,7 @@ def test_version(strata):
 def test_unknown_command(strata):
     says(strata("improt", "x"), 2, "there is no command 'improt'", "did you mean import?")
     says(strata("zzzzzzzz"), 2, "there is no command 'zzzzzzzz'", "`strata help` lists them")
+    says(strata("help", "improt"), 2, "there is no command 'improt'", "did you mean import?")
 
 
 def test_unknown_option(strata):

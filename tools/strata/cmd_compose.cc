@@ -11,7 +11,13 @@
 namespace strata {
 namespace {
 
-enum ComposeOption { kComposeName, kComposeLayersFrom, kComposeIntegrate, kComposeOnConflict, kComposeUserns };
+enum ComposeOption {
+  kComposeName,
+  kComposeLayersFrom,
+  kComposeIntegrate,
+  kComposeOnConflict,
+  kComposeUserns
+};
 constexpr OptionSpec kComposeOptions[] = {
     Value(kComposeName, "name", 'n', "REF", "name the root; a REF that exists is moved to it"),
     LayersFromOption(kComposeLayersFrom),
@@ -62,8 +68,9 @@ Result<int> RunCompose(Context& context, const ParsedArgs& args) {
   const char* name = args.Get(kComposeName);
   if (name != nullptr) STRATA_TRY_WITH(Store::CheckRefName(name), "--name");
   if (!set.cacheable()) {
-    return Unexpected(Error(Errc::kInvalid, "this root cannot be cached, so there is nothing to keep")
-                          .Hint("a plain directory needs a key: dir:PATH@KEY"));
+    return Unexpected(
+        Error(Errc::kInvalid, "this root cannot be cached, so there is nothing to keep")
+            .Hint("a plain directory needs a key: dir:PATH@KEY"));
   }
   STRATA_ASSIGN(Composition composition, Compose(context, set));
   if (name != nullptr) STRATA_TRY(store->SetRef(name, composition.root.key));
@@ -90,7 +97,7 @@ constinit const CommandSpec kComposeCommand = {
         "the store: conflicts are looked for, long chains are joined, and integration commands "
         "run,\n"
         "once for this list of layers and commands. The key, or REF, may stand for the list\n"
-        "wherever layers are named.",
+        "wherever layers are named. (`strata help run` says what a LAYER can be.)",
     .options = kComposeOptions,
     .min_operands = 0,  // --layers-from
     .max_operands = kAnyNumber,

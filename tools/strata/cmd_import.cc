@@ -27,10 +27,9 @@ constexpr OptionSpec kImportOptions[] = {
     Value(kMtime, "mtime", 0, "keep|EPOCH",
           "keep modification times (the default), or set them all to EPOCH, in seconds since 1970"),
     kOwnerSpec,
-    Value(
-        kIntegrate, "integrate", 0, "CMD",
-        "a command that runs once in every root that has this layer, before it is used: ldconfig; "
-        "part of the layer's id")
+    Value(kIntegrate, "integrate", 0, "CMD",
+          "a shell command that runs once in every root that has this layer, before it is used "
+          "(ldconfig, for instance); part of the layer's id")
         .Repeatable(),
     kQuietOption,
     kJsonOption,

@@ -215,7 +215,12 @@ constinit const CommandSpec kListCommand = {
     .name = "list",
     .summary = "List layers, names, composed roots or running stages",
     .usage = "[--json] [layers|refs|roots|stages]",
-    .description = "Without an argument: the layers, with their names.",
+    .description =
+        "layers (the default): id, size and names of each; refs: what each name stands for; roots: "
+        "the\n"
+        "composed roots that are kept, which the next `strata run` with the same layers uses; "
+        "stages:\n"
+        "sandboxes that run, and roots that `strata stage` left at a directory.",
     .options = kListOptions,
     .max_operands = 1,
     .run = List,

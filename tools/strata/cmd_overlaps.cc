@@ -146,7 +146,7 @@ Result<int> Overlaps(Context& context, const ParsedArgs& args) {
 constinit const CommandSpec kOverlapsCommand = {
     .name = "overlaps",
     .summary = "Show which paths several layers provide, who wins, and what conflicts",
-    .usage = "[--json] [--on-conflict error|replace|skip] LAYER...",
+    .usage = "[OPTIONS] LAYER...",
     .description =
         "One line for each path where several layers have something that is no directory: the "
         "layer\n"
@@ -154,7 +154,7 @@ constinit const CommandSpec kOverlapsCommand = {
         "the\n"
         "conflicts: where a layer would take away a directory with something in it, or a link "
         "that\n"
-        "others write through. Nothing is staged.\n\n"
+        "others write through. Nothing is staged. (`strata help run` says what a LAYER can be.)\n\n"
         "Exits with 1 where there are conflicts, unless --on-conflict says how to resolve them.",
     .options = kOverlapsOptions,
     .min_operands = 0,  // --layers-from

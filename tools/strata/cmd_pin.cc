@@ -40,7 +40,7 @@ Result<int> Unpin(Context& context, const ParsedArgs& args) {
 constinit const CommandSpec kPinCommand = {
     .name = "pin",
     .summary = "Keep layers or roots from being collected",
-    .usage = "[--json] ID...",
+    .usage = "[--json] LAYER|ROOT...",
     .description =
         "`strata gc` and `strata rm` leave alone what is pinned, whether it has a name or not. A "
         "pinned\n"
@@ -54,7 +54,7 @@ constinit const CommandSpec kPinCommand = {
 constinit const CommandSpec kUnpinCommand = {
     .name = "unpin",
     .summary = "Take pins away",
-    .usage = "[--json] ID...",
+    .usage = "[--json] LAYER|ROOT...",
     .options = kPinOptions,
     .min_operands = 1,
     .max_operands = kAnyNumber,

@@ -171,6 +171,7 @@ constinit const CommandSpec kRunCommand = {
         "does not change while it is used (with KEY: never, under that key); or one of them "
         "followed by\n"
         ":at=/PREFIX, which puts it below PREFIX, or :only=GLOB, which takes only what fits.\n\n"
+        "A SIZE is in bytes, or a number with K, M, G or T; a TIME in seconds, or with s, m or h.\n\n"
         "The exit status is COMMAND's own; 128+N when signal N killed it; 124 when it timed out;\n"
         "125 when strata itself failed; 126 when COMMAND cannot be executed; 127 when it was\n"
         "not found.",

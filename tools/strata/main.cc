@@ -53,7 +53,9 @@ void PrintOverview(Output& out) {
     out.Print("  {:<10}{}\n", command->name, command->summary);
   }
   out.Write(
-      "\n`strata help COMMAND` tells more about one of them.\n\n"
+      "  help      Show this, or what `strata COMMAND --help` shows\n"
+      "\n`strata help COMMAND` and the manual page strata-COMMAND(1) tell more about one of them.\n"
+      "To begin: `strata import --name base rootfs.tar`, then `strata shell base`.\n\n"
       "The store is $STRATA_STORE, else $XDG_DATA_HOME/strata, else ~/.local/share/strata.\n");
 }
 
@@ -78,8 +80,12 @@ int Complain(const Error& error, int status) {
   return status;
 }
 
+bool IsHelp(std::string_view word) {
+  return word == "help" || word == "--help" || word == "-h";
+}
+
 int Help(Context& context, const char* name) {
-  if (name == nullptr) {
+  if (name == nullptr || IsHelp(name)) {
     PrintOverview(context.out);
     return 0;
   }
@@ -128,7 +134,7 @@ int Main(char** argv) {
     context.out.Print("strata {}\n", kVersion);
     return Finish(context, 0);
   }
-  if (name == "help" || name == "--help" || name == "-h") {
+  if (IsHelp(name)) {
     return Finish(context, Help(context, name == "help" ? argv[2] : nullptr));
   }
   const CommandSpec* command = FindCommand(name);

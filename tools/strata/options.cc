@@ -9,8 +9,6 @@
 namespace strata {
 namespace {
 
-constexpr OptionSpec kHelpOption = Flag(kOptionHelp, "help", 'h', "show this help");
-
 const OptionSpec* FindLong(const CommandSpec& command, std::string_view name) {
   for (const OptionSpec& option : command.options) {
     if (name == option.name) return &option;

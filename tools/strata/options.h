@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Option tables: one constant table for each command, which parses the command line and writes the
-// help text (and later man pages and completions).
+// help text, the manual pages and the completions (tools/docs).
 //
 // The rules are getopt_long's, with three differences: an option's name is never abbreviated (a
 // script must not break when an option is added), no option has an optional value, and for a
@@ -58,6 +58,8 @@ inline constexpr OptionSpec kJsonOption =
     Flag(kOptionJson, "json", 0, "print JSON, with layer ids in full");
 inline constexpr OptionSpec kQuietOption =
     Flag(kOptionQuiet, "quiet", 'q', "show no progress and no warnings");
+// Every command has it; it stands in no table.
+inline constexpr OptionSpec kHelpOption = Flag(kOptionHelp, "help", 'h', "show this help");
 
 struct ParsedOption {
   const OptionSpec* spec = nullptr;
@@ -96,14 +98,14 @@ struct CommandSpec {
 
 inline constexpr size_t kAnyNumber = static_cast<size_t>(-1);
 
-// `argv` is what follows the command's name, NULL-terminated. "--help" and "-h" need not be in a
-// table. Errors are of code kInvalid.
+// `argv` is what follows the command's name, NULL-terminated. Errors are of code kInvalid.
 Result<ParsedArgs> ParseArgs(const CommandSpec& command, char** argv);
 
 // What `strata COMMAND --help` prints.
 std::string HelpText(const CommandSpec& command);
 
-// Looks up one of the "a|b|c" of an option: its place, from 0. The error leaves naming the option to the caller.
+// Looks up one of the "a|b|c" of an option: its place, from 0. The error leaves naming the option
+// to the caller.
 Result<size_t> ParseChoice(const OptionSpec& option, std::string_view value);
 
 }  // namespace strata

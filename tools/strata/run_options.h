@@ -62,8 +62,8 @@ inline constexpr OptionSpec OnConflictOption(int id) {
 }
 inline constexpr OptionSpec IntegrateOption(int id) {
   return Value(id, "integrate", 0, "CMD",
-               "a command to run once, before such a root is used for the first time: ldconfig. "
-               "What it changes is kept with the root")
+               "a shell command to run once, before such a root is used for the first time (ldconfig, "
+               "for instance); what it changes is kept with the root")
       .Repeatable();
 }
 
@@ -90,7 +90,7 @@ inline constexpr OptionSpec kRunOptions[] = {
     LayersFromOption(kLayersFrom),
     IntegrateOption(kIntegrate),
     OnConflictOption(kOnConflict),
-    Value(kHostname, "hostname", 0, "NAME", "(default: strata)"),
+    Value(kHostname, "hostname", 0, "NAME", "the name of the host inside (default: strata)"),
     Value(kNet, "net", 0, "none|host",
           "host: the host's network, resolv.conf and hosts (default: loopback only)"),
 
@@ -99,12 +99,12 @@ inline constexpr OptionSpec kRunOptions[] = {
         .Group("What becomes of what it writes"),
     Value(kCapture, "capture", 'c', "REF",
           "make a layer of --output's content, else of all that the command changed"),
-    Flag(kCaptureFailed, "capture-failed", 0, "also when the command fails"),
+    Flag(kCaptureFailed, "capture-failed", 0, "capture also when the command fails"),
     Value(kMtime, "mtime", 0, "keep|EPOCH",
           "modification time of what is captured (default: $SOURCE_DATE_EPOCH, else keep)"),
     Value(kWorkspace, "workspace", 'w', "NAME", "keep the changes for the next run with this name"),
     Value(kScratch, "scratch", 0, "DIR|tmpfs[:SIZE]",
-          "where changes are kept meanwhile (default: in the store)"),
+          "where changes are kept meanwhile; tmpfs: in memory (default: in the store)"),
     Flag(kKeepFailed, "keep-failed", 0,
          "when the command fails, keep its changes and say how to look at them"),
     Flag(kTty, "tty", 't',
@@ -123,8 +123,8 @@ inline constexpr OptionSpec kRunOptions[] = {
     Value(kCpus, "cpus", 0, "X",
           "processor time, as 1.5; without a cgroup, a whole number of processors, rounded up"),
     Value(kTimeout, "timeout", 0, "TIME",
-          "end everything after TIME (s, m, h): SIGTERM, then SIGKILL; exit status 124"),
-    Value(kGrace, "grace", 0, "TIME", "between that SIGTERM and SIGKILL (default: 10s)"),
+          "end everything after TIME: SIGTERM, then SIGKILL; exit status 124"),
+    Value(kGrace, "grace", 0, "TIME", "how long after that SIGTERM the SIGKILL comes (default: 10s)"),
     Value(kUid, "uid", 0, "ID", "the user to be in the sandbox (default: 0)"),
     Value(kGid, "gid", 0, "ID", "the group to be in the sandbox (default: 0)"),
     UsernsOption(kUserns),
