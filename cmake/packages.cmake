@@ -69,4 +69,4 @@ install(FILES README.md
 include(CPack)
 
 # Of all that is built only what is installed. (The target `package` of CPack's own builds everything.)
-add_custom_target(installed DEPENDS strata strata-bwrap)
+add_custom_target(installed DEPENDS strata strata-bwrap docs)

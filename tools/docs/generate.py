@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the manual pages and the completions of shells below --output. See CMakeLists.txt."""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import man
+import roff
+
+HERE = Path(__file__).resolve().parent
+SOURCE = HERE.parent.parent
+
+
+def page_file(name, section):
+    return (HERE / "pages" / f"{name}.{section}.md").read_text(encoding="utf-8")
+
+
+def strata_page(commands):
+    page = man.Page("strata", 1, "stage build dependencies without copying or linking a file",
+                    {"COMMAND", "LAYER", "ARGUMENTS", "PATH", "KEY", "GLOB", "PREFIX", "REF"})
+    page.add("SYNOPSIS", man.synopsis("strata", "COMMAND [OPTIONS] [ARGUMENTS]", page.metavars)
+             + "\n" + man.synopsis("strata", "help [COMMAND]", page.metavars)
+             + "\n" + man.synopsis("strata", "--version", page.metavars))
+    page.add("DESCRIPTION", "")
+    page.add("COMMANDS", "\n".join(
+        roff.tagged(f"{roff.bold('strata-' + command['name'])}(1)", command["summary"] + ".")
+        for command in commands))
+    page.add_file(page_file("strata", 1))
+    return page
+
+
+def bwrap_page(table):
+    usage = "[OPTIONS...] [--] COMMAND [ARGS...]"
+    metavars = man.metavars_of(usage, *(option["form"] for option in table["options"]))
+    page = man.Page("strata-bwrap", 1, "run a command in a sandbox, with the command line of bubblewrap", metavars)
+    page.add("SYNOPSIS", man.synopsis("strata-bwrap", usage, metavars))
+    man.add_description(page, table["description"])
+    out = []
+    for option in table["options"]:
+        if option["group"]:
+            out.append(f".SS {roff.quoted(option['group'])}")
+        names, _, values = re.fullmatch(r"((?:--[\w-]+(?:, )?)+)(?:( )(.*))?", option["form"]).groups()
+        tag = ", ".join(roff.bold(name) for name in names.split(", "))
+        if values:
+            tag += " " + " ".join(roff.italic(value) for value in values.split())
+        out.append(roff.tagged(tag, man.sentence(option["help"]), metavars))
+    page.add("OPTIONS", "\n".join(out))
+    page.add_file(page_file("strata-bwrap", 1))
+    return page
+
+
+def store_page():
+    page = man.Page("strata-store", 5, "the directories and files of a store")
+    title, _, body = (SOURCE / "cache/format.md").read_text(encoding="utf-8").partition("\n")
+    version = re.search(r"version (\d+)", title)[1]
+    page.add_markup("DESCRIPTION", f"This is version {version} of the format.\n\n" + body)
+    page.add_file(page_file("strata-store", 5))
+    return page
+
+
+def pages(tables):
+    yield strata_page(tables["strata"])
+    for command in tables["strata"]:
+        yield man.command_page(command, page_file("strata-" + command["name"], 1))
+    yield bwrap_page(tables["strata-bwrap"])
+    yield store_page()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tables", type=Path, required=True)
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    tables = json.loads(arguments.tables.read_text(encoding="utf-8"))
+    for page in pages(tables):
+        path = arguments.output / f"man/man{page.section}" / f"{page.name}.{page.section}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page.text(arguments.version), encoding="utf-8")
+
+
+main()
