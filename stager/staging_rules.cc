@@ -153,8 +153,10 @@ void StagingRules::FindConflicts(NodeId directory, const Manifest& layer, uint32
     if (!existing) continue;
     if (!c.is_directory()) {
       CheckNonDirectory(*existing, layer, child, path);
-    } else if (tree_.type(*existing) == EntryType::kDirectory && !c.opaque()) {
-      FindConflicts(*existing, layer, child, Below(path, layer.name(c)));
+    } else if (tree_.type(*existing) == EntryType::kDirectory) {
+      if (!c.opaque()) FindConflicts(*existing, layer, child, Below(path, layer.name(c)));
+    } else if (collect_overlaps_) {
+      NoteOverlap(*existing, layer, child, Below(path, layer.name(c)));
     }
   }
 }

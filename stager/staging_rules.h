@@ -38,7 +38,7 @@ struct Conflict {
   uint32_t upper = 0;
 };
 
-// A path where several layers have something that is no directory.
+// A path where several layers have something that is no directory, or a directory in the place of such.
 struct Overlap {
   std::string path;
   std::vector<uint32_t> layers;  // bottom first; the last one wins

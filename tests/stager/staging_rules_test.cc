@@ -190,5 +190,15 @@ TEST_F(StagingRulesTest, OverlapsNameEveryLayerBottomFirst) {
   EXPECT_FALSE(overlaps[0].identical);
 }
 
+TEST_F(StagingRulesTest, ADirectoryInThePlaceOfAFileIsAnOverlapAndThroughALinkItIsNot) {
+  Stage({{"f a", "l b->nowhere", "d usr/lib", "l lib->usr/lib"}, {"f a/x", "f b/x", "f lib/x"}});
+  std::vector<Overlap> overlaps = rules_->TakeOverlaps();
+  ASSERT_EQ(overlaps.size(), 2u);
+  EXPECT_EQ(overlaps[0].path, "a");
+  EXPECT_EQ(overlaps[1].path, "b");
+  EXPECT_EQ(overlaps[1].layers, (std::vector<uint32_t>{0, 1}));
+  EXPECT_FALSE(overlaps[1].identical);
+}
+
 }  // namespace
 }  // namespace strata
