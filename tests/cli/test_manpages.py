@@ -25,8 +25,9 @@ def docs(strata_binary):
 
 @pytest.fixture(scope="session")
 def man_pages(docs):
-    """{"strata-run.1": its path}."""
-    return {page.name: page for page in sorted((docs / "man").glob("man*/*"))}
+    """{"strata-run.1": its path}; not those that only lead to another."""
+    pages = sorted((docs / "man").glob("man*/*"))
+    return {page.name: page for page in pages if not page.read_text().startswith(".so ")}
 
 
 def output(*command, **options):
@@ -131,6 +132,36 @@ def test_the_format_of_the_store_is_in_its_page(man_pages):
     words = " ".join(rendered(man_pages["strata-store.5"], WIDEST).split())
     for sentence in re.findall(r"(?<=\. )[A-Z][\w ,]{30,}\.", text):
         assert sentence in words, sentence
+
+
+def exported_functions():
+    header = (SOURCE / "tools/libstrata/strata.h").read_text()
+    return re.findall(r"^STRATA_API [\w\s*]*?(\w+)\(", re.sub(r"/\*.*?\*/", "", header, flags=re.S), re.M)
+
+
+def test_every_function_of_the_library_is_in_the_page_of_its_header(docs, man_pages):
+    functions = exported_functions()
+    assert len(functions) > 50
+    text = rendered(man_pages["strata.h.3"], WIDEST)
+    for name in functions:
+        assert re.search(rf"^ {{7}}[\w ]+\*? ?{name}\([^)]", text, re.M), name
+    aliases = {page.stem for page in (docs / "man/man3").iterdir()} - {"strata.h"}
+    assert aliases == set(functions)
+    assert "strata_run_options" in output("man", "-M", str(docs / "man"), functions[0])
+
+
+def test_what_the_header_says_of_a_member_is_beside_its_name(man_pages):
+    """Comments above several members, behind one, and both in a row."""
+    text = rendered(man_pages["strata.h.3"], WIDEST)
+    for member, said in (
+        ("stdin_fd, stdout_fd, stderr_fd", "What becomes its standard streams: "),
+        ("timeout_ms", "0: none."),
+        ("control_fd", "A pipe or socket through which the caller ends it"),
+        ("STRATA_E_BUSY", "In use by another process."),
+        ("reserved", "Zero."),
+        ("message", "text has no newline at its end."),
+    ):
+        assert re.search(rf"^ +{member}\n +{re.escape(said)}|^ +{member} +{re.escape(said)}", text, re.M), member
 
 
 def test_pages_refer_to_pages_that_exist(man_pages):

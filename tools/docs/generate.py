@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import header
 import man
 import roff
 
@@ -68,6 +69,16 @@ def pages(tables):
     yield store_page()
 
 
+def write_header_pages(directory, version):
+    """strata.h(3), and for each function a page that leads there."""
+    text = (SOURCE / "tools/libstrata/strata.h").read_text(encoding="utf-8")
+    page, functions = header.page(text, page_file("strata.h", 3))
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "strata.h.3").write_text(page.text(version), encoding="utf-8")
+    for name in functions:
+        (directory / f"{name}.3").write_text(".so man3/strata.h.3\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tables", type=Path, required=True)
@@ -79,6 +90,7 @@ def main():
         path = arguments.output / f"man/man{page.section}" / f"{page.name}.{page.section}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page.text(arguments.version), encoding="utf-8")
+    write_header_pages(arguments.output / "man/man3", arguments.version)
 
 
 main()

@@ -59,7 +59,8 @@ class Page:
 
     def add(self, heading, text):
         before = self.parts.get(heading)
-        self.parts[heading] = f"{before}\n.PP\n{text}" if before else text
+        between = "\n" if text.startswith(".") else "\n.PP\n"
+        self.parts[heading] = before + between + text if before else text
 
     def add_markup(self, heading, text):
         self.add(heading, roff.markup(text, self.metavars))
@@ -75,8 +76,9 @@ class Page:
             '.\\" Generated from the sources of strata: edit those.',
             f'.TH {roff.quoted(roff.escape(self.name.upper()))} {self.section} "" '
             f'{roff.quoted("strata " + version)} "strata manual"',
-            # Neither hyphens in names nor spaces between words.
-            ".nh\n.ad l",
+            # To the left, without hyphens that a name does not have, and with one space after a sentence
+            # wherever its line ends. (Each heading sets hyphenation anew, from HY.)
+            ".ad l\n.nr HY 0\n.nh\n.ss 12 0",
             # As it stands, apropos(1) reads it.
             f".SH NAME\n{roff.escape(self.name)} \\-\n{roff.filled(self.title)}",
         ]
