@@ -29,6 +29,15 @@ def test_layer_is_enough_for_a_temporary_overlay_and_stays_as_it_is(bwrap, layer
     strata("fsck").ok()
 
 
+def test_store_is_the_callers_whatever_environment_the_command_gets(bwrap, layer, tmp_path, in_store):
+    layer("a", {"file": "a\n"})
+    elsewhere = ("--setenv", "STRATA_STORE", tmp_path / "elsewhere")
+    for options in (("--clearenv",), elsewhere, ("--unsetenv", "STRATA_STORE")):
+        said = bwrap(*HOST, *options, "--layer", "a", "--tmp-overlay", "/tmp/x", "/bin/cat", "/tmp/x/file", env=in_store)
+        assert said.ok().out == "a"
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_layer_that_is_not_there_is_named(bwrap, layer, in_store):
     layer("gcc/12", {"file": "a\n"})
     said = bwrap(*HOST, "--layer", "gcc/13", "--tmp-overlay", "/tmp/x", "true", env=in_store)

@@ -11,6 +11,7 @@
 #include "tools/strata-bwrap/message.h"
 #include "tools/strata-bwrap/monitor.h"
 #include "tools/strata-bwrap/options.h"
+#include "tools/strata-bwrap/store_layers.h"
 
 namespace strata::bwrap {
 namespace {
@@ -48,6 +49,7 @@ int Main(int argc, char** argv) {
   const uint64_t capabilities = OwnCapabilities();
   int rc = sys::Prctl(PR_SET_NO_NEW_PRIVS, 1);
   if (rc < 0) DieWith(rc, "prctl(PR_SET_NO_NEW_PRIVS) failed");
+  RememberStorePlace();
   Options options;
   ParseOptions(argc, argv, capabilities, &options);
   return RunSandbox(options);

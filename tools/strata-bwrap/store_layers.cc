@@ -19,14 +19,19 @@ T OrDie(Result<T> result, const char* name) {
   Die("--layer %s: %s\nhint: %s", name, error.message().c_str(), error.hint().c_str());
 }
 
+std::optional<Result<std::string>> g_place;
 std::optional<Store> g_store;
 
 const Store& OpenStore(const char* name) {
-  if (!g_store) g_store = OrDie(Store::Open(OrDie(Store::DefaultPath(), name)), name);
+  if (!g_store) g_store = OrDie(Store::Open(OrDie(*g_place, name)), name);
   return *g_store;
 }
 
 }  // namespace
+
+void RememberStorePlace() {
+  g_place = Store::DefaultPath();
+}
 
 const char* OpenStoreLayer(const char* name, std::vector<int>* leases) {
   const Store& store = OpenStore(name);

@@ -7,6 +7,10 @@
 
 namespace strata::bwrap {
 
+// Before the options are read, which change the environment (--setenv, --clearenv): the store is
+// the one that the caller's environment tells.
+void RememberStorePlace();
+
 // The tree of the layer that `name` (a ref or id) stands for. The path is never freed. Adds to
 // `leases` a descriptor that keeps the layer from being removed as long as it is open anywhere.
 // Ends the process on errors.
