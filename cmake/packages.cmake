@@ -63,7 +63,7 @@ foreach(component ${CPACK_COMPONENTS_ALL})
   install(FILES ${CMAKE_CURRENT_LIST_DIR}/debian/copyright
     DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${component} COMPONENT ${component})
 endforeach()
-install(FILES README.md
+install(FILES README.md docs/integrating.md
   DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/strata COMPONENT strata)
 
 include(CPack)

@@ -47,3 +47,59 @@ remove_tree() {
   is_root || find "$1" -xdev -type d ! -perm -700 -exec chmod u+rwx {} + 2>/dev/null || true
   rm -rf --one-file-system "$1"
 }
+
+# --- a Debian root -----------------------------------------------------------------------------------
+
+# The line for sources.list by which this machine itself gets Debian's main, so that its mirror is
+# used. Empty if apt has none: mmdebstrap then takes its default mirror.
+own_source() {
+  apt-get indextargets --format "\$(RELEASE)|\$(COMPONENT)|\$(ORIGIN)|\$(REPO_URI)" \
+    'Created-By: Packages' 2>/dev/null |
+    awk -F'|' -v suite="$1" '
+      # Without downloaded lists apt does not know the origin and leaves the variable as it is.
+      $1 == suite && $2 == "main" && ($3 == "Debian" || $3 ~ /^\$/) { print $4; exit }'
+}
+
+# proxy_options: this machine's proxies for apt, which mmdebstrap does not look up by itself.
+proxy_options() {
+  local scheme proxy
+  for scheme in http https; do
+    proxy=$(apt-config dump --format '%v' "Acquire::$scheme::Proxy" 2>/dev/null) || continue
+    if [[ -n $proxy ]]; then printf '%s\n' "--aptopt=Acquire::$scheme::Proxy \"$proxy\";"; fi
+  done
+}
+
+# make_debian_root VARIANT FILE: a tar of such a Debian root as mmdebstrap makes, from this machine's own
+# apt sources.
+make_debian_root() {
+  local variant=$1 file=$2 suite mirror mode
+  local -a options modes
+  # shellcheck disable=SC1091
+  suite=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-bookworm}")
+  mirror=$(own_source "$suite")
+  mapfile -t options < <(proxy_options)
+  if is_root; then
+    modes=(root)
+  else
+    modes=(fakechroot)
+    # With a subordinate range the root is made as it is on a real system.
+    if grep -q -e "^$(id -un):" -e "^$(id -u):" /etc/subuid 2>/dev/null; then
+      modes=(unshare fakechroot)
+    else
+      warn "no range for $(id -un) in /etc/subuid: the base is made with fakechroot"
+    fi
+  fi
+  for mode in "${modes[@]}"; do
+    echo "mmdebstrap --mode=$mode --variant=$variant $suite ${mirror:-(default mirror)}"
+    # Into stdout, because in mode unshare another user would have to write into our directory; and
+    # from /, which that user can enter.
+    if (cd / && mmdebstrap --mode="$mode" --variant="$variant" --components=main --format=tar --quiet \
+      "${options[@]}" "$suite" - ${mirror:+"$mirror"} </dev/null >"$file.part"); then
+      mv "$file.part" "$file"
+      return
+    fi
+    rm -f "$file.part"
+    warn "mmdebstrap --mode=$mode failed"
+  done
+  return 1
+}

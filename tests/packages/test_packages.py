@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Debian packages, on a bare Debian 12: they install, work, are upgraded and go away again."""
+
+from conftest import package_names, packages
+
+
+def test_apt_installs_them_and_strata_works_for_an_ordinary_user(installed):
+    said = installed.run("strata doctor", user="user").ok()
+    assert said.out.endswith("strata run can work here."), said
+    installed.run("strata import -q --name bare /packages/bare.tar", user="user").ok()
+    # In a compose of two layers, by a build that writes: all that a build needs.
+    installed.run("strata run --capture made bare -- sh -c 'echo made > /etc/made'", user="user").ok()
+    installed.run("strata compose --name both bare made", user="user").ok()
+    assert installed.run("strata run both -- cat /etc/made", user="user").ok().out == "made"
+    assert installed.run("strata stage both ~/r -- cat r/etc/made", user="user").ok().out == "made"
+    assert installed.run("strata-bwrap --layer bare --layer made --tmp-overlay / cat /etc/made", user="user").ok().out == "made"
+
+
+def test_files_belong_to_root_and_to_their_package(installed, prepared):
+    for name in package_names(prepared):
+        installed.run(f"dpkg --verify {name}").ok()
+        files = installed.run(f"dpkg -L {name}").ok().out.splitlines()
+        assert f"/usr/share/doc/{name}/copyright" in files
+        assert f"/usr/share/doc/{name}/changelog.Debian.gz" in files
+        wrong = installed.run(f"dpkg -L {name} | xargs -d '\\n' -I@ find @ -maxdepth 0 ! -type l "
+                              "\\( ! -user root -o ! -group root -o -perm /7022 \\)").ok()  # fmt: skip
+        assert wrong.out == ""
+
+
+def test_an_upgrade_keeps_stores_and_what_is_in_them(installed, prepared):
+    installed.run("strata import -q --name kept /packages/bare.tar", user="user").ok()
+    installed.run("apt-get install -q -y " + " ".join(packages(prepared, "new"))).ok()
+    names = " ".join(package_names(prepared))
+    versions = installed.run(f"dpkg-query -W -f '${{Version}}\\n' {names}").ok().out.split()
+    assert {version.rpartition("-")[2] for version in versions} == {"2"}
+    assert installed.run("strata run kept -- cat /etc/debian_version", user="user").ok().out.startswith("12")
+
+
+def test_removed_and_purged_they_leave_nothing_but_the_stores_of_users(installed, prepared, bare_files):
+    installed.run("apt-get purge -q -y " + " ".join(package_names(prepared))).ok()
+    left = {path for path in installed.files() - bare_files if "strata" in path}
+    assert left == set()
+    installed.run("test -d ~/.local/share/strata/layers", user="user").ok()
