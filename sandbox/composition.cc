@@ -1,31 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sandbox/composition.h"
 
-#include <algorithm>
-
 #include "cache/gc.h"
+#include "cache/layer_text.h"
 #include "sandbox/child_plan.h"
 #include "sandbox/compose_root.h"
 #include "stager/stage_record.h"
 
 namespace strata {
-namespace {
-
-// "layer 3f2a90cc01b7 (app):at=/opt", for messages about conflicts.
-std::string Describe(const Store& store, const SetItem& item) {
-  std::string text = item.directory.empty() ? fmt::format("layer {:.12}", item.id.Hex())
-                                            : fmt::format("dir:{}", item.directory);
-  if (auto refs = store.ListRefs(); refs && item.directory.empty()) {
-    auto ref = std::find_if(refs->begin(), refs->end(),
-                            [&](const Store::Ref& r) { return r.target == Target(item.id); });
-    if (ref != refs->end()) text += fmt::format(" ({})", ref->name);
-  }
-  if (!item.view.empty()) text += ":" + item.view;
-  return text;
-}
-
-}  // namespace
-
 void SetIntegrationIds(Userns userns, DependencySet* set) {
   if (set->integration.empty() || userns == Userns::kAuto) return;
   set->integration_ids =
@@ -42,7 +24,7 @@ Result<Composition> Compose(const Store& store, const DependencySet& set,
   // A hit is over before it could be shown, and a command may write to the terminal itself.
   ShownProgress shown(observer);
   options.compose.progress = &shown.counters;
-  options.compose.name_of = [&](const SetItem& item) { return Describe(store, item); };
+  options.compose.name_of = [&](const SetItem& item) { return DescribeItem(store, item); };
   options.on_miss = [&] { shown.Begin("compose"); };
   options.before_command = [&](std::string_view command) {
     shown.End();

@@ -1,21 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What may stand for LAYER on a command line, and the dependency set that several make:
-//
-//   REF, ID        a ref, an id prefix of 4 or more digits
-//   ROOT           a composed root, by ref or key. Alone it is that very set, with its commands and
-//   its
-//                  policy; among others it stands for its layers, in place, and its commands come
-//                  first
-//   dir:PATH[@KEY] an unmanaged directory (cache/directory_layer.h). KEY is what follows an '@' in
-//   the
-//                  last component: a directory with an '@' in its name is written with a '/' at the
-//                  end
-//   X:at=/prefix, X:only=GLOB    a view of any of these but a root (cache/view.h); both, and
-//   several
-//                  only=, may be given
-//
-// On the way of every `strata run`: a ref costs reading one small file, and an id in full nothing.
+// The LAYERs of a command line (cache/layer_text.h says what may stand for one), and the dependency
+// set that several make.
 #pragma once
 
 #include <string>
