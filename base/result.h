@@ -76,8 +76,8 @@ inline Unexpected FailSys(int sys_errno, std::string_view call, std::string_view
 // STRATA_TRY(DoIt());  returns the error, if any.
 #define STRATA_TRY(expr)                                                                \
   do {                                                                                  \
-    auto strata_result = (expr);                                                        \
-    if (!strata_result) return ::tl::unexpected(std::move(strata_result).error());      \
+    auto strata_tried = (expr);                                                         \
+    if (!strata_tried) return ::tl::unexpected(std::move(strata_tried).error());        \
   } while (false)
 
 // STRATA_ASSIGN(auto fd, Open(path));  returns the error or assigns the value.
@@ -92,8 +92,8 @@ inline Unexpected FailSys(int sys_errno, std::string_view call, std::string_view
 // evaluated only on failure.
 #define STRATA_TRY_WITH(expr, clause)                                                             \
   do {                                                                                            \
-    auto strata_result = (expr);                                                                  \
-    if (!strata_result) return ::tl::unexpected(std::move(strata_result).error().Wrap(clause));   \
+    auto strata_tried = (expr);                                                                   \
+    if (!strata_tried) return ::tl::unexpected(std::move(strata_tried).error().Wrap(clause));     \
   } while (false)
 
 #define STRATA_ASSIGN_WITH(lhs, expr, clause) \
