@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <thread>
 
 #include "base/io.h"
+#include "base/own_thread.h"
 #include "base/path.h"
 #include "base/sys.h"
 #include "cache/import_context.h"
@@ -129,20 +129,13 @@ Result<void> JudgeDevice(ImportContext& context, std::string_view path, bool cha
 namespace {
 
 struct Source {
-  UniqueFd owned;
-  int fd = -1;
+  int fd;
   struct stat st {};
 };
 
-Result<Source> OpenSource(const std::string& path) {
-  Source source;
-  if (path == "-") {
-    source.fd = STDIN_FILENO;
-  } else {
-    STRATA_ASSIGN(source.owned, OpenAt(AT_FDCWD, path, O_RDONLY));
-    source.fd = source.owned.get();
-  }
-  if (::fstat(source.fd, &source.st) != 0) return FailSys(errno, "fstat", path);
+Result<Source> LookAt(int fd, const std::string& name) {
+  Source source{fd};
+  if (::fstat(fd, &source.st) != 0) return FailSys(errno, "fstat", name);
   return source;
 }
 
@@ -158,9 +151,9 @@ Result<void> CheckFormat(const Source& source, SourceFormat format) {
   return {};
 }
 
-Result<ImportResult> ImportSource(const Store& store, const std::string& path,
+Result<ImportResult> ImportSource(const Store& store, int fd, const std::string& name,
                                   const ImportOptions& options) {
-  STRATA_ASSIGN(Source source, OpenSource(path));
+  STRATA_ASSIGN(Source source, LookAt(fd, name));
   STRATA_TRY(CheckFormat(source, options.format));
   const bool directory = S_ISDIR(source.st.st_mode);
   if (options.progress != nullptr && S_ISREG(source.st.st_mode)) {
@@ -213,23 +206,33 @@ class CLocale {
   locale_t previous_;
 };
 
+// A thread of its own: umask and locale are changed there, and nowhere else.
+template <typename Work>
+Result<ImportResult> OnOwnThread(const std::string& name, const Work& work) {
+  Result<ImportResult> result;
+  RunOnOwnThread([&] {
+    ClearThreadUmask();
+    CLocale locale;
+    result = work();
+  });
+  if (result) return result;
+  return Unexpected(std::move(result).error().Wrap(fmt::format("import {}", name)));
+}
+
 }  // namespace
 
 Result<ImportResult> Import(const Store& store, const std::string& source,
                             const ImportOptions& options) {
-  // A thread of its own: umask and locale are changed there, and nowhere else.
-  Result<ImportResult> result;
-  std::thread thread([&] {
-    ClearThreadUmask();
-    CLocale locale;
-    result = ImportSource(store, source, options);
+  if (source == "-") return ImportDescriptor(store, STDIN_FILENO, "standard input", options);
+  return OnOwnThread(QuotePath(source), [&]() -> Result<ImportResult> {
+    STRATA_ASSIGN(UniqueFd fd, OpenAt(AT_FDCWD, source, O_RDONLY));
+    return ImportSource(store, fd.get(), source, options);
   });
-  thread.join();
-  if (!result) {
-    return Unexpected(std::move(result).error().Wrap(
-        fmt::format("import {}", source == "-" ? "standard input" : QuotePath(source))));
-  }
-  return result;
+}
+
+Result<ImportResult> ImportDescriptor(const Store& store, int fd, const std::string& name,
+                                      const ImportOptions& options) {
+  return OnOwnThread(name, [&] { return ImportSource(store, fd, name, options); });
 }
 
 }  // namespace strata

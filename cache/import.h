@@ -65,5 +65,8 @@ struct ImportResult {
 // `source`: a path, or "-" for an archive on standard input.
 Result<ImportResult> Import(const Store& store, const std::string& source,
                             const ImportOptions& options);
+// From an open descriptor, the caller's, read from where it is. `name` is for messages.
+Result<ImportResult> ImportDescriptor(const Store& store, int fd, const std::string& name,
+                                      const ImportOptions& options);
 
 }  // namespace strata

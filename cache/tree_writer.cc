@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
+#include <system_error>
 
 #include "base/io.h"
 #include "base/parallel.h"
@@ -175,7 +177,16 @@ class StreamSource : public ContentSource {
 TreeWriter::TreeWriter(int tree_fd, unsigned jobs)
     : tree_fd_(tree_fd), batch_(std::make_unique<Batch>()) {
   jobs = DefaultJobs(jobs);
-  for (unsigned i = 0; i < jobs; ++i) workers_.emplace_back([this] { Work(); });
+  workers_.reserve(jobs);
+  spare_.reserve(jobs * kBatchesPerWorker + jobs);
+  for (unsigned i = 0; i < jobs; ++i) {
+    try {
+      workers_.push_back(StartThread([this] { Work(); }));
+    } catch (const std::system_error&) {
+      if (workers_.empty()) throw;
+      break;  // those that there are do it
+    }
+  }
 }
 
 TreeWriter::~TreeWriter() {
@@ -268,8 +279,12 @@ void TreeWriter::Work() {
     lock.unlock();
     for (const Job& job : batch->jobs) {
       if (failed_.load(std::memory_order_relaxed)) break;
-      Result<void> written = Write(*batch, job, umask_clear, hash);
-      if (!written) Fail(std::move(written).error());
+      try {
+        Result<void> written = Write(*batch, job, umask_clear, hash);
+        if (!written) Fail(std::move(written).error());
+      } catch (const std::bad_alloc&) {
+        Fail(Error(Errc::kSystem, "out of memory"));
+      }
     }
     batch->jobs.clear();  // and with them their sources, so that no reader waits for one
     batch->bytes.clear();

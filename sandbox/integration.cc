@@ -9,9 +9,11 @@
 #include <cerrno>
 #include <csignal>
 #include <deque>
+#include <new>
 #include <thread>
 
 #include "base/io.h"
+#include "base/own_thread.h"
 #include "base/sys.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/seccomp_filter.h"
@@ -52,7 +54,7 @@ class CommandOutput {
     read_ = UniqueFd(fds[0]);
     write_ = UniqueFd(fds[1]);
     STRATA_ASSIGN(null_, OpenAt(AT_FDCWD, "/dev/null", O_RDONLY));
-    thread_ = std::thread([this] { ReadAll(); });
+    thread_ = StartThread([this] { ReadAll(); });
     return {};
   }
   std::array<int, 3> stdio() const { return {null_.get(), write_.get(), write_.get()}; }
@@ -71,9 +73,13 @@ class CommandOutput {
     for (;;) {
       int64_t size = sys::Read(read_.get(), buffer, sizeof buffer);
       if (size <= 0) break;
-      for (int64_t i = 0; i < size; ++i) {
-        if (buffer[i] != '\n') line += buffer[i];
-        if (buffer[i] == '\n' || line.size() == kLongestLine) TakeLine(line);
+      try {
+        for (int64_t i = 0; i < size; ++i) {
+          if (buffer[i] != '\n') line += buffer[i];
+          if (buffer[i] == '\n' || line.size() == kLongestLine) TakeLine(line);
+        }
+      } catch (const std::bad_alloc&) {
+        line.clear();  // the command must not wait for us; what it said is for messages only
       }
     }
     if (!line.empty()) TakeLine(line);

@@ -9,7 +9,6 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <thread>
 #include <utility>
 
 #include "base/id_map.h"
@@ -143,7 +142,7 @@ class TreeMaker {
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::optional<Error> error;
-    auto run = [&] {
+    RunOnEach(std::min<size_t>(jobs_, count), [&] {
       Hands hands;
       for (size_t unit; !failed.load() && (unit = next.fetch_add(1)) < count;) {
         Result<void> done = work(unit, hands);
@@ -152,11 +151,7 @@ class TreeMaker {
         if (!error) error = std::move(done).error();
         failed.store(true);
       }
-    };
-    std::vector<std::thread> threads;
-    for (unsigned i = 1; i < jobs_ && i < count; ++i) threads.emplace_back(run);
-    run();
-    for (std::thread& thread : threads) thread.join();
+    });
     if (error) return Unexpected(std::move(*error));
     return {};
   }
