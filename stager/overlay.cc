@@ -141,7 +141,7 @@ unsigned long LegacyFlags(unsigned attributes) noexcept {
 
 int MountByMount2(const OverlayPlan& plan, const char* attach_at, ChildFailure* failure) noexcept {
   // The descriptors are needed until the mount is there.
-  static int opened[kMaxOverlayLowers + 4];
+  int opened[kMaxOverlayLowers + 4];
   size_t count = 0;
   int rc = 0;
   auto open_directory = [&](const char* path) noexcept {
@@ -198,23 +198,57 @@ int MountByMount2(const OverlayPlan& plan, const char* attach_at, ChildFailure* 
 
 }  // namespace
 
-int MountOverlay(const OverlayPlan& plan, const char* attach_at, ChildFailure* failure) noexcept {
-  if (plan.lower_count == 0 || plan.lower_count > kMaxOverlayLowers) {
-    failure->Set(plan.lower_count == 0 ? EINVAL : E2BIG, "mount overlay", "number of layers");
-    return -failure->sys_errno;
+namespace {
+
+int CheckPlan(const OverlayPlan& plan, ChildFailure* failure) noexcept {
+  if (plan.lower_count > 0 && plan.lower_count <= kMaxOverlayLowers) return 0;
+  failure->Set(plan.lower_count == 0 ? EINVAL : E2BIG, "mount overlay", "number of layers");
+  return -failure->sys_errno;
+}
+
+// The mount at `attach_at`, taken off.
+int Detach(const char* attach_at, ChildFailure* failure) noexcept {
+  int tree = sys::OpenTree(AT_FDCWD, attach_at, OPEN_TREE_CLONE);
+  if (tree < 0) failure->Set(-tree, "open_tree", attach_at);
+  const int rc = sys::Umount2(attach_at, UMOUNT_NOFOLLOW);
+  if (rc < 0 && tree >= 0) {
+    failure->Set(-rc, "umount", attach_at);
+    ::close(tree);
+    return rc;
   }
+  return tree;
+}
+
+}  // namespace
+
+int MountOverlay(const OverlayPlan& plan, const char* attach_at, ChildFailure* failure) noexcept {
+  int rc = CheckPlan(plan, failure);
+  if (rc < 0) return rc;
   bool too_old;
   int fd = MountByFsConfig(plan, &too_old, failure);
   if (fd < 0) return too_old ? MountByMount2(plan, attach_at, failure) : fd;
   // The target may be a link in /proc/self/fd.
-  int rc = sys::MoveMount(fd, "", AT_FDCWD, attach_at,
-                          MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
+  rc = sys::MoveMount(fd, "", AT_FDCWD, attach_at,
+                      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
   if (rc < 0) {
     failure->Set(-rc, "move_mount overlay", attach_at);
     ::close(fd);
     return rc;
   }
   return fd;
+}
+
+int MountDetachedOverlay(const OverlayPlan& plan, const char* attach_at,
+                         ChildFailure* failure) noexcept {
+  int rc = CheckPlan(plan, failure);
+  if (rc < 0) return rc;
+  bool too_old;
+  int fd = MountByFsConfig(plan, &too_old, failure);
+  if (fd >= 0 || !too_old) return fd;
+  fd = MountByMount2(plan, attach_at, failure);
+  if (fd < 0) return fd;
+  ::close(fd);
+  return Detach(attach_at, failure);
 }
 
 }  // namespace strata

@@ -37,4 +37,9 @@ struct OverlayPlan {
 // `failure` filled in.
 int MountOverlay(const OverlayPlan& plan, const char* attach_at, ChildFailure* failure) noexcept;
 
+// The same, but mounted nowhere: a detached mount, as fsmount(2) returns it. Where only the third way works,
+// `attach_at`, an empty directory that nobody else uses, is mounted over for a moment.
+int MountDetachedOverlay(const OverlayPlan& plan, const char* attach_at,
+                         ChildFailure* failure) noexcept;
+
 }  // namespace strata

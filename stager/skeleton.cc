@@ -36,10 +36,7 @@ std::string Describe(const Points& points) {
   return text;
 }
 
-const Points& BasicPoints() {
-  static const Points points = {{"dev", {}}, {"proc", {}}, {"tmp", {.mode = 01777}}};
-  return points;
-}
+Points BasicPoints() { return {{"dev", {}}, {"proc", {}}, {"tmp", {.mode = 01777}}}; }
 
 Result<ManifestBuilder::Node> AddNode(ManifestBuilder& builder, const std::string& path) {
   STRATA_ASSIGN(std::vector<std::string_view> components, SplitPath(path));
@@ -168,9 +165,11 @@ Result<ResolvedPath> ResolveInChain(const LowerChain& layers, std::string_view p
   return resolved;
 }
 
-Result<Skeleton> SkeletonFor(const Store& store, const LowerChain& layers,
-                             const std::vector<MountPoint>& wanted) {
-  Points points = BasicPoints();
+Result<std::optional<Skeleton>> SkeletonFor(const Store& store, const LowerChain& layers,
+                                            MountPoints basic,
+                                            const std::vector<MountPoint>& wanted) {
+  Points points = basic == MountPoints::kSandbox ? BasicPoints() : Points();
+  const size_t basic_count = points.size();
   for (const MountPoint& point : wanted) {
     STRATA_ASSIGN(ResolvedPath resolved, ResolveInChain(layers, point.path));
     if (resolved.found) {
@@ -214,7 +213,8 @@ Result<Skeleton> SkeletonFor(const Store& store, const LowerChain& layers,
       return Fail(Errc::kInvalid, "cannot mount both a file and a directory on /{}", point.path);
     }
   }
-  if (points.size() == BasicPoints().size()) return BasicSkeleton(store);
+  if (points.empty()) return std::nullopt;
+  if (points.size() == basic_count) return BasicSkeleton(store);
   // SHA-256, so that equal names mean equal skeletons: nothing is compared afterwards.
   std::string text = Describe(points);
   const std::string name =

@@ -7,6 +7,7 @@
 // same one.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct MountPoint {
   bool directory = true;
 };
 
+// kSandbox: every sandbox has /proc, /dev and /tmp.
+enum class MountPoints { kSandbox, kListed };
+
 struct Skeleton {
   std::string path;  // relative to the store: derived/skeleton-.../tree
   std::string manifest_path;
@@ -32,10 +36,11 @@ struct Skeleton {
 // The one that every root has: /proc, /dev and /tmp. Opens no manifest.
 Result<Skeleton> BasicSkeleton(const Store& store);
 
-// Besides those, `points`. A point that the layers have is not repeated; links on the way are followed
+// Besides those (kSandbox), or alone, `points`. Nothing where none is missing. A point that the layers have is not repeated; links on the way are followed
 // inside the root. A point below a file, or of the wrong kind, is an error.
-Result<Skeleton> SkeletonFor(const Store& store, const LowerChain& layers,
-                             const std::vector<MountPoint>& points);
+Result<std::optional<Skeleton>> SkeletonFor(const Store& store, const LowerChain& layers,
+                                            MountPoints basic,
+                                            const std::vector<MountPoint>& points);
 
 // Where `path` leads in the merged tree, links (absolute ones too) resolved inside it. `found` is
 // empty where the last part, or more, does not exist: then `path` is where it would be made.

@@ -57,12 +57,14 @@ Result<void> Stage::FindLowers(const RootContent& root, const StageOptions& opti
     lowers_ = std::move(mapped.lowers);
     materialisations_ = std::move(mapped.leases);
   }
-  if (options.mount_points.empty()) {
-    STRATA_ASSIGN(skeleton_, BasicSkeleton(*store_));
-  } else {
+  if (!options.mount_points.empty()) {
     STRATA_TRY(OpenManifests());
-    STRATA_ASSIGN(skeleton_, SkeletonFor(*store_, *root_chain_, options.mount_points));
+    STRATA_ASSIGN(skeleton_,
+                  SkeletonFor(*store_, *root_chain_, options.points, options.mount_points));
+  } else if (options.points == MountPoints::kSandbox) {
+    STRATA_ASSIGN(skeleton_, BasicSkeleton(*store_));
   }
+  if (!skeleton_) return AddSecondLower(options);
   if (mapping_ && skeleton_->foreign_owners) {
     STRATA_ASSIGN(DerivedLayer owned,
                   Materialise(*store_, skeleton_->path, *mapping_, options.materialise));
@@ -70,6 +72,14 @@ Result<void> Stage::FindLowers(const RootContent& root, const StageOptions& opti
     if (owned.lease.held()) materialisations_.push_back(std::move(owned.lease));
   }
   lowers_.push_back(skeleton_->path);
+  return {};
+}
+
+// Without an upper overlayfs wants two lower layers: an empty directory is one.
+Result<void> Stage::AddSecondLower(const StageOptions& options) {
+  if (options.upper != StageOptions::Upper::kNone || lowers_.size() > 1) return {};
+  STRATA_ASSIGN(std::string empty, MakeDirectory("empty"));
+  lowers_.insert(lowers_.begin(), std::move(empty));
   return {};
 }
 
@@ -151,7 +161,7 @@ Result<void> Stage::EndWorkspace() {
 
 std::vector<int> Stage::Held() const {
   std::vector<int> held = leases_;
-  held.push_back(skeleton_->lease.fd());
+  if (skeleton_) held.push_back(skeleton_->lease.fd());
   for (const FileLock& lease : materialisations_) held.push_back(lease.fd());
   if (scratch_.valid()) held.push_back(scratch_.fd());
   if (elsewhere_.valid()) held.push_back(elsewhere_.fd());
@@ -201,6 +211,10 @@ Result<void> Stage::OpenManifests() {
 }
 
 Result<const LowerChain*> Stage::Chain() {
+  if (!skeleton_) {
+    STRATA_TRY(OpenManifests());
+    return root_chain_.get();
+  }
   if (!chain_) {
     STRATA_TRY(OpenManifests());
     STRATA_ASSIGN(Manifest skeleton, Manifest::Open(store_->fd(), skeleton_->manifest_path));
@@ -262,6 +276,11 @@ Result<void> Stage::MakeMovable(const std::string& directory) const {
   }
   if (::fchmodat(store_->fd(), directory.c_str(), 0755, 0) == 0) return {};
   return FailSys(errno, "chmod", directory);
+}
+
+void Stage::Abandon() {
+  scratch_.Release();
+  static_cast<void>(elsewhere_.Release());
 }
 
 Result<void> Stage::KeepAsWorkspace(const std::string& name) {

@@ -40,7 +40,9 @@ struct StageOptions {
   Upper upper = Upper::kStore;
   std::string directory;
   std::string workspace;
-  std::vector<MountPoint> mount_points;  // besides /proc, /dev and /tmp
+  // kSandbox: /proc, /dev and /tmp, and besides those `mount_points`. kListed: only those.
+  MountPoints points = MountPoints::kSandbox;
+  std::vector<MountPoint> mount_points;
   // The items of the set: where one is an unmanaged directory, it tells where its manifest is.
   std::vector<SetItem> items;
   // The ids of the sandbox. With more than one, lowers that have other owners than 0:0 are replaced
@@ -90,9 +92,13 @@ class Stage {
   // After a clean end, for kWorkspace: lets the next run use the upper again.
   Result<void> EndWorkspace();
 
+  // In a child of fork, whose copy it is: what it has on disk is left alone, as the parent's.
+  void Abandon();
+
  private:
   explicit Stage(const Store& store) : store_(&store) {}
   Result<void> FindLowers(const RootContent& root, const StageOptions& options);
+  Result<void> AddSecondLower(const StageOptions& options);
   Result<void> MakeUpper(const StageOptions& options);
   Result<void> MakeMovable(const std::string& directory) const;
   Result<void> OpenWorkspace(const std::string& name);

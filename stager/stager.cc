@@ -122,8 +122,27 @@ Result<StageDirectory> PrepareStageDirectory(const Store& store, const std::stri
   return Unexpected(std::move(checked).error());
 }
 
+namespace {
+
+// What is left in place needs its root for as long as it is there, and only the cache keeps one.
+// (A copy does not, but the copying methods take no unmanaged directory: MakeRootTree says so.)
+Result<void> CheckKept(const CachedRoot& root, const StageAtOptions& options) {
+  if (options.access == StageAccess::kReadOnly && IsCopy(options.method)) {
+    return Fail(Errc::kInvalid, "{}: a copy is the caller's own, and cannot be read-only",
+                StageMethodName(options.method));
+  }
+  if (root.lease.held() || IsCopy(options.method)) return {};
+  return Unexpected(
+      Error(Errc::kInvalid, "this root cannot be cached, and so not be left in place")
+          .Hint("a plain directory needs a key: dir:PATH@KEY; or give a COMMAND, and it "
+                "is there for that long"));
+}
+
+}  // namespace
+
 Result<StageRecord> StageAt(const Store& store, const CachedRoot& root, const std::string& path,
                             const StageAtOptions& options) {
+  STRATA_TRY(CheckKept(root, options));
   STRATA_TRY(CleanStaleStages(store));
   STRATA_ASSIGN(StageDirectory directory, PrepareStageDirectory(store, path));
   std::optional<Error> last;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "base/io.h"
+#include "base/own_thread.h"
 #include "base/process.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
@@ -25,22 +26,6 @@ extern char** environ;
 
 namespace strata {
 namespace {
-
-// The working directory, put back in the end: overlays are mounted from inside the store.
-class InDirectory {
- public:
-  Result<void> Enter(int dir_fd) {
-    STRATA_ASSIGN(back_, OpenAt(AT_FDCWD, ".", O_PATH | O_DIRECTORY));
-    if (::fchdir(dir_fd) != 0) return FailSys(errno, "fchdir", "the store");
-    return {};
-  }
-  ~InDirectory() {
-    if (back_.valid()) static_cast<void>(::fchdir(back_.get()) == 0);
-  }
-
- private:
-  UniqueFd back_;
-};
 
 Result<void> MakeUpper(const StageSite& site) {
   if (site.access == StageAccess::kReadOnly) return {};
@@ -68,17 +53,14 @@ Result<void> MountOverlayAt(const StageSite& site, const std::vector<std::string
     plan.upper = upper.c_str();
     plan.work = work.c_str();
   }
-  InDirectory in_store;
-  STRATA_TRY(in_store.Enter(site.store->fd()));
-  ChildFailure failure;
-  int fd = MountOverlay(plan, site.directory.c_str(), &failure);
-  if (fd < 0) {
+  return InDirectory(site.store->path(), [&]() -> Result<void> {
+    ChildFailure failure;
+    UniqueFd fd(MountOverlay(plan, site.directory.c_str(), &failure));
+    if (fd.valid()) return {};
     Error error = failure.ToError();
-    if (!IsDenied(-fd)) return Unexpected(std::move(error));
+    if (!IsDenied(failure.sys_errno)) return Unexpected(std::move(error));
     return Fail(Errc::kUnsupported, "overlay: {}", error.message());
-  }
-  ::close(fd);
-  return {};
+  });
 }
 
 // Unmounts what the record says, and only if it is what is there now.

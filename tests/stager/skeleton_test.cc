@@ -17,7 +17,9 @@ class SkeletonTest : public testing::StoreFixture {
 
   Result<Skeleton> Make(const std::vector<LayerId>& layers, const std::vector<MountPoint>& points) {
     Chain chain(store(), layers);
-    return SkeletonFor(store(), chain.lower(), points);
+    STRATA_ASSIGN(std::optional<Skeleton> made,
+                  SkeletonFor(store(), chain.lower(), MountPoints::kSandbox, points));
+    return std::move(made.value());
   }
   // Every path of it but the three that all have, with its mode.
   std::vector<std::string> Extras(const Skeleton& skeleton) {

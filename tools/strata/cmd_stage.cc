@@ -106,16 +106,6 @@ Result<int> RunCommandAt(Context& context, const Store& store, const CachedRoot&
   return status;
 }
 
-// What is left in place needs its root for as long as it is there, and only the cache keeps one.
-// (A copy does not, but the copying methods take no unmanaged directory: MakeRootTree says so.)
-Result<void> CheckKept(const CachedRoot& root, StageMethod method) {
-  if (root.lease.held() || IsCopy(method)) return {};
-  return Unexpected(
-      Error(Errc::kInvalid, "this root cannot be cached, and so not be left in place")
-          .Hint("a plain directory needs a key: dir:PATH@KEY; or give a COMMAND, and it "
-                "is there for that long"));
-}
-
 Result<int> RunStage(Context& context, const ParsedArgs& args) {
   StageRequest request;
   StageAtOptions options;
@@ -163,7 +153,6 @@ Result<int> RunStage(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(Composition composition, Compose(context, set));
   const CachedRoot& root = composition.root;
   if (!request.argv.empty()) return RunCommandAt(context, *store, root, request, options);
-  STRATA_TRY_WITH(CheckKept(root, request.method), "stage");
   STRATA_TRY_WITH(StageAt(*store, root, request.directory, options), "stage");
   return 0;
 }
