@@ -23,3 +23,8 @@ if(STRATA_STATIC)
   # strata does not read: nothing of it is pulled in.
   target_link_libraries(PkgConfig::libarchive INTERFACE nettle acl lzma zstd lz4 bz2 z)
 endif()
+
+# libstrata.so uses the shared ones: Debian's archives are not position-independent.
+pkg_check_modules(libarchive_so REQUIRED IMPORTED_TARGET libarchive)
+pkg_check_modules(libcrypto_so REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(libxxhash_so REQUIRED IMPORTED_TARGET libxxhash)

@@ -20,6 +20,7 @@ Result<Composition> Compose(const Store& store, const DependencySet& set,
   ComposeRootOptions options;
   options.mtime = wanted.mtime;
   options.open_files = wanted.open_files;
+  options.compose.jobs = wanted.jobs;
 
   // A hit is over before it could be shown, and a command may write to the terminal itself.
   ShownProgress shown(observer);

@@ -19,6 +19,7 @@ namespace strata {
 struct CompositionOptions {
   std::optional<int64_t> mtime;             // of all that integration commands change; else kept
   std::optional<struct rlimit> open_files;  // of the commands; see SandboxSpec
+  unsigned jobs = 0;                        // threads; 0: as many as there are processors
 };
 
 struct Composition {

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// strata_stage: a Stage (stager/stage.h), and what has become of it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+
+#include "stager/stage.h"
+#include "tools/libstrata/handles.h"
+
+struct strata_stage {
+  // Of a child of fork: the descriptors go, and what they stand for stays the parent's.
+  ~strata_stage();
+
+  strata::RootPtr root;
+  std::optional<strata::Stage> stage;  // none: captured
+  pid_t owner = 0;
+  bool mounted = false;  // it was, at some time
+  uint64_t device = 0;   // of the mount, as mountinfo has it
+};
