@@ -10,6 +10,10 @@ foreach(component ${CPACK_COMPONENTS_ALL})
     ${root}/share/doc/${component}/changelog.Debian @ONLY)
   file(GLOB_RECURSE compressed ${root}/share/doc/${component}/changelog.Debian ${root}/share/man/*)
   execute_process(COMMAND gzip -9 --no-name --force ${compressed} COMMAND_ERROR_IS_FATAL ANY)
+  # Below /usr, Debian's zsh looks for what packages bring in a directory of its own.
+  if(EXISTS ${root}/share/zsh/site-functions)
+    file(RENAME ${root}/share/zsh/site-functions ${root}/share/zsh/vendor-completions)
+  endif()
 endforeach()
 
 # What lintian would complain of, and why it is so.

@@ -2,6 +2,9 @@
 //
 // Prints the tables of commands and options as JSON: what the manual pages and the completions are
 // generated from, and what the parsers and --help use. Runs when strata is built; not installed.
+#include <sys/capability.h>
+
+#include <cctype>
 #include <cstdio>
 
 #include "tools/strata-bwrap/option_texts.h"
@@ -42,12 +45,25 @@ Json Describe(const bwrap::OptionText& option) {
   return {{"form", option.form}, {"help", option.help}, {"group", TextOrNull(option.group)}};
 }
 
+Json CapabilityNames() {
+  Json names = {"ALL"};
+  for (int value = 0; value <= CAP_LAST_CAP; ++value) {
+    char* name = ::cap_to_name(value);
+    std::string text = name;
+    ::cap_free(name);
+    for (char& letter : text) letter = static_cast<char>(std::toupper(letter));
+    names.push_back(std::move(text));
+  }
+  return names;
+}
+
 Json DescribeAll() {
   Json commands = Json::array();
   for (const CommandSpec* command : Commands()) commands.push_back(Describe(*command));
   Json bwrap = Json::array();
   for (const bwrap::OptionText& option : bwrap::kOptionTexts) bwrap.push_back(Describe(option));
   return {{"strata", std::move(commands)},
+          {"capabilities", CapabilityNames()},
           {"strata-bwrap", {{"description", bwrap::kDescription}, {"options", std::move(bwrap)}}}};
 }
 

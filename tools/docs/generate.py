@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import completion
 import header
 import man
 import roff
@@ -42,10 +43,8 @@ def bwrap_page(table):
     for option in table["options"]:
         if option["group"]:
             out.append(f".SS {roff.quoted(option['group'])}")
-        names, _, values = re.fullmatch(r"((?:--[\w-]+(?:, )?)+)(?:( )(.*))?", option["form"]).groups()
-        tag = ", ".join(roff.bold(name) for name in names.split(", "))
-        if values:
-            tag += " " + " ".join(roff.italic(value) for value in values.split())
+        names, values = completion.split_form(option["form"])
+        tag = " ".join([", ".join(map(roff.bold, names)), *map(roff.italic, values)])
         out.append(roff.tagged(tag, man.sentence(option["help"]), metavars))
     page.add("OPTIONS", "\n".join(out))
     page.add_file(page_file("strata-bwrap", 1))
@@ -91,6 +90,10 @@ def main():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page.text(arguments.version), encoding="utf-8")
     write_header_pages(arguments.output / "man/man3", arguments.version)
+    for name, content in completion.files(tables).items():
+        path = arguments.output / "completions" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
 
 
 main()
