@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a job commits, others will stage: it is extracted and read by the job, where that delays nobody else.
+
+BuildStream extracts an artifact when it is first staged, one after the other. What is extracted here and how is
+BuildStream's own doing; strata only reads the directory, which it does once for ever.
+"""
+
+import os
+
+import strata
+
+from . import places
+from .session import Item, wanted_set
+
+
+def wrap_commit(original):
+    def commit(self, element, content, keys):
+        keys = list(keys)
+        original(self, element, content, keys)
+        # An import is made to be staged, also when that will be in another run.
+        if element.get_kind() == "import" or element._Element__reverse_dependencies:
+            _prepare(self, element, keys[0])
+
+    return commit
+
+
+def _prepare(artifacts, element, key):
+    base = artifacts.extract(element, key)
+    context = element._get_context()
+    item = Item(os.path.join(base, "files"), os.path.basename(base), None)
+    try:
+        wanted_set(places.store(context), [item]).overlaps()
+    except strata.Error as problem:
+        # Whoever stages it will find the same, and stage by BuildStream's own means.
+        element.log("This artifact cannot be a layer", detail=str(problem))

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hardlinks to files that an overlay shows.
+
+BuildStream links what it collects in a sandbox; across the overlay's mount that would be a copy. So the link is made
+to the file that the overlay shows: one that was written there, or one of a layer, which is the artifact's file that
+BuildStream's own staging would have linked.
+"""
+
+import functools
+import os
+import stat
+
+from . import session
+
+
+def wrap_safe_link(original):
+    def safe_link(src, dest, *, result=None):
+        place = session.containing(src)
+        if place is not None and session.containing(dest) is None:
+            src = shown_file(place, src) or src
+        original(src, dest, result=result)
+
+    return safe_link
+
+
+def wrap_force_rmtree(original):
+    def _force_rmtree(rootpath, **kwargs):
+        # What is mounted would be removed file by file, by a mark for each.
+        for place in session.below(rootpath):
+            place.end()
+            _directory.cache_clear()
+        original(rootpath, **kwargs)
+
+    return _force_rmtree
+
+
+def shown_file(place, path):
+    """The regular file that the overlay shows at `path`, where it lies; None where it must be copied."""
+    directory = _directory(os.path.dirname(path))
+    if not (directory + "/").startswith(place.root + "/"):
+        return None
+    relative = os.path.join(directory[len(place.root) + 1 :], os.path.basename(path))
+    for at, top in enumerate([place.upper, *reversed(place.lowers)]):
+        candidate = os.path.join(top, relative)
+        try:
+            mode = os.lstat(candidate).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISREG(mode):
+            return None
+        # One that was copied up has a mark of it, which must not get into an artifact.
+        return None if at == 0 and os.listxattr(candidate, follow_symlinks=False) else candidate
+    return None
+
+
+@functools.lru_cache(maxsize=256)
+def _directory(path):
+    return os.path.realpath(path)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sandbox root as an overlay: the layers it is made of, its mount, and what was written in it.
+
+The root stays mounted at BuildStream's own sandbox directory, in the namespace of the job, so that all of
+BuildStream sees there what it would see had the files been linked. What is written lies in the sandbox's scratch
+directory, and so stays behind where BuildStream keeps the sandbox of a failed build. More layers, or the result of
+integration commands, mean another mount at the same place; that is possible as long as only directories were made.
+"""
+
+import collections
+import json
+import os
+
+from buildstream._exceptions import SandboxError
+
+import strata
+
+from . import namespace, places
+
+# A layer: an unmanaged directory with its key and view, or (with neither path nor view) one of the store by its id.
+Item = collections.namedtuple("Item", "path key view")
+# In a sandbox directory: what its root is made of, for whoever opens a shell in it later.
+RECORD = "strata.json"
+
+_sessions = {}  # by the sandbox's root directory
+
+
+def find(root):
+    """The Session at a sandbox's root directory; None where it is a plain one."""
+    return _sessions.get(root)
+
+
+def below(path):
+    """The Sessions in a directory."""
+    prefix = path.rstrip("/") + "/"
+    return [session for root, session in _sessions.items() if root.startswith(prefix)]
+
+
+def containing(path):
+    """The Session that shows `path`."""
+    for root, session in _sessions.items():
+        if path.startswith(root + "/"):
+            return session
+    return None
+
+
+def wanted_set(store, items):
+    wanted = store.set()
+    for item in items:
+        if item.path:
+            wanted.add_directory(item.path, item.key, item.view)
+        else:
+            wanted.add(item.key)
+    return wanted
+
+
+def directories_only(top, most=64):
+    """The directories below `top`, parents first; None where anything else is there, or more than that."""
+    found = []
+    to_do = [""]
+    for relative in to_do:
+        for entry in os.scandir(os.path.join(top, relative)):
+            if not entry.is_dir(follow_symlinks=False) or len(found) == most:
+                return None
+            found.append(os.path.join(relative, entry.name))
+            to_do.append(found[-1])
+    return found
+
+
+class Session:
+    def __init__(self, context, sandbox):
+        self.context = context
+        self.root = sandbox.get_directory()
+        self.scratch = sandbox._get_scratch_directory()
+        self.items = []
+        self.integrated = []  # names of the commands that were run on these items, in order
+        self.upper = None
+        self.lowers = []
+        self._mounts = 0
+        self._root = self._stage = None
+
+    def store(self):
+        return places.store(self.context)
+
+    def show(self, items):
+        """Mounts the layers in the place of those that are there. What was written must be directories only."""
+        made = self.made() if self.upper else []
+        composed = wanted_set(self.store(), items).compose()
+        # Its own directory for each mount: overlayfs does not take what another mount had.
+        directory = os.path.join(self.scratch, f"strata-{self._mounts}")
+        os.mkdir(directory)
+        self._mounts += 1
+        stage = composed.stage(upper="directory", directory=directory)
+        replaces = self._take_away()
+        try:
+            with namespace.privileged():
+                stage.mount_at(self.root)
+        except (strata.Error, OSError) as problem:
+            if replaces:
+                raise SandboxError(f"The staged root is lost: {problem}") from problem
+            raise
+        self._root, self._stage, self.items = composed, stage, list(items)
+        self.lowers = composed.lowers
+        self.upper = self._find_upper(directory)
+        _sessions[self.root] = self
+        for path in made:
+            os.makedirs(os.path.join(self.root, path), exist_ok=True)
+        with open(os.path.join(os.path.dirname(self.root), RECORD), "w", encoding="utf-8") as file:
+            json.dump({"items": self.items, "upper": self.upper}, file)
+
+    @staticmethod
+    def _find_upper(directory):
+        for path, names, _ in os.walk(directory):
+            if "upper" in names:
+                return os.path.join(path, "upper")
+        raise FileNotFoundError(f"{directory} has no upper")
+
+    def made(self):
+        """The directories that were made in it, if nothing else was, so that it can be mounted anew; else None."""
+        return directories_only(self.upper)
+
+    def capture(self):
+        """What was written since, as a layer of the store: its id; None where nothing was. Unmounts."""
+        changed = any(True for _ in os.scandir(self.upper))
+        self.upper = None
+        stage, self._stage = self._stage, None
+        self._take_away()
+        try:
+            if not changed:
+                return None
+            with stage.capture() as layer:
+                # The root that is shown next is leased, and needs it.
+                return layer.id
+        finally:
+            stage.close()
+
+    def _take_away(self):
+        """Whether there was something."""
+        mounted = _sessions.pop(self.root, None) is not None
+        if mounted:
+            namespace.unmount(self.root)
+        for handle in (self._stage, self._root):
+            if handle:
+                handle.close()
+        self._stage = self._root = None
+        return mounted
+
+    def end(self):
+        """Unmounts, and removes what was written."""
+        self._take_away()
