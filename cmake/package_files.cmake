@@ -17,23 +17,29 @@ foreach(component ${CPACK_COMPONENTS_ALL})
 endforeach()
 
 # What lintian would complain of, and why it is so.
-file(GLOB overrides ${CMAKE_CURRENT_LIST_DIR}/debian/*.overrides)
-foreach(file ${overrides})
-  get_filename_component(component ${file} NAME_WLE)
-  configure_file(${file} ${CPACK_TEMPORARY_DIRECTORY}/${component}/usr/share/lintian/overrides/${component} COPYONLY)
+foreach(component ${CPACK_COMPONENTS_ALL})
+  set(overrides "# It did not come from a wish in Debian's bug tracker.\ninitial-upload-closes-no-bugs *\n")
+  if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/debian/${component}.overrides)
+    file(READ ${CMAKE_CURRENT_LIST_DIR}/debian/${component}.overrides own)
+    string(APPEND overrides "${own}")
+  endif()
+  file(WRITE ${CPACK_TEMPORARY_DIRECTORY}/${component}/usr/share/lintian/overrides/${component} "${overrides}")
 endforeach()
 
-# The symbols of the library and the version that each came with: there has been one version.
+# What a program linked with the library depends on. There has been one version of each symbol.
 file(GLOB library ${CPACK_TEMPORARY_DIRECTORY}/libstrata0/usr/lib/*/libstrata.so.0.*)
 if(library)
   execute_process(COMMAND nm --dynamic --defined-only --with-symbol-versions --just-symbols ${library}
     OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
   string(REGEX MATCHALL "[^\n]+" symbols "${symbols}")
   list(TRANSFORM symbols REPLACE "@@" "@")
+  list(TRANSFORM symbols REPLACE "^([^@]+)$" "\\1@\\1")
   list(SORT symbols)
   list(TRANSFORM symbols REPLACE "(.+)" " \\1 ${CPACK_PACKAGE_VERSION}\n")
   string(CONCAT symbols "libstrata.so.0 libstrata0 #MINVER#\n* Build-Depends-Package: libstrata-dev\n" ${symbols})
-  file(WRITE ${CPACK_PACKAGE_DIRECTORY}/symbols "${symbols}")
+  file(WRITE ${CPACK_PACKAGE_DIRECTORY}/_CPack_Packages/symbols "${symbols}")
+  file(WRITE ${CPACK_PACKAGE_DIRECTORY}/_CPack_Packages/shlibs
+    "libstrata 0 libstrata0 (>= ${CPACK_PACKAGE_VERSION})\n")
 endif()
 
 # What was just written would else have the time of this run, and so would directories.

@@ -46,8 +46,6 @@ line of bubblewrap and mounts layers too.")
 set(CPACK_DEBIAN_LIBSTRATA0_PACKAGE_NAME libstrata0)
 set(CPACK_DEBIAN_LIBSTRATA0_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_LIBSTRATA0_PACKAGE_RECOMMENDS uidmap)
-set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
-set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
 set(CPACK_COMPONENT_LIBSTRATA0_DESCRIPTION "stages build dependencies as layers: library
 libstrata is strata for programs: it opens a store of layers, imports
 directories and archives into it, composes roots, mounts them or runs a
@@ -69,4 +67,9 @@ install(FILES README.md docs/integrating.md
 include(CPack)
 
 # Of all that is built only what is installed. (The target `package` of CPack's own builds everything.)
-add_custom_target(installed DEPENDS strata strata-bwrap docs)
+add_custom_target(installed)
+foreach(target strata strata-bwrap strata-mount strata_shared docs)
+  if(TARGET ${target})
+    add_dependencies(installed ${target})
+  endif()
+endforeach()
