@@ -1,6 +1,6 @@
 """The manual pages: they say what --help says, formatters have nothing against them, examples are true."""
 
-import os
+import json
 import re
 import shutil
 import subprocess
@@ -122,6 +122,18 @@ def test_options_of_strata_bwrap_are_in_its_parser_its_help_and_its_page(strata_
     # These three are looked at before the table.
     assert set(of_help) == parsed | {("--help", 0), ("--version", 0), ("--args", 1)}
     assert len(of_help) == len(set(of_help))
+
+
+def test_all_that_stats_reports_is_explained(strata, base, man_pages, tmp_path):
+    explained = " ".join(section(man_pages["strata-run.1"], "THE REPORT OF --STATS"))
+    for options, command in ((["--capture", "x"], "true"), (["--bind", "/missing:/x"], "true")):
+        strata("run", "--stats", tmp_path / "stats.json", *options, "base", "--", command)
+        stats = json.loads((tmp_path / "stats.json").read_text())
+        names = set(stats)
+        for inner in ("rusage", "limits", "memory", "pids", "captured"):
+            names |= set(stats.get(inner) or {})
+        assert [name for name in names if not re.search(rf"\b{name}\b", explained)] == []
+    assert stats["outcome"] == "setup-failed"
 
 
 def test_the_format_of_the_store_is_in_its_page(man_pages):
