@@ -101,6 +101,13 @@ def test_options_of_help_and_of_pages_are_the_same(strata, man_pages):
         assert options_of_page(man_pages[f"strata-{name}.1"]) == of_help, name
 
 
+def test_what_help_says_of_the_exit_status_has_a_section_of_its_own(strata, man_pages):
+    for name in commands(strata):
+        page = man_pages[f"strata-{name}.1"]
+        assert section(page, "EXIT STATUS"), name
+        assert not re.search("exit status|exits with", " ".join(section(page, "DESCRIPTION")), re.I), name
+
+
 def bwrap_options(lines):
     """[("--bind-try", 2), ...]: each option of a list, and how many arguments it has."""
     found = []

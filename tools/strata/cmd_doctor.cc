@@ -280,9 +280,8 @@ constinit const CommandSpec kDoctorCommand = {
     .summary = "Say what this machine can do, what is missing, and how to fix it",
     .usage = "[--json]",
     .description =
-        "Everything is tried, nothing is concluded from version numbers. Exit status 0 when "
-        "`strata run`\n"
-        "can work, else 1.",
+        "Everything is tried, nothing is concluded from version numbers.\n\n"
+        "The exit status is 0 when `strata run` can work, else 1.",
     .options = kDoctorOptions,
     .run = Doctor,
 };

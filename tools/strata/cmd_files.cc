@@ -192,7 +192,8 @@ constinit const CommandSpec kDiffCommand = {
     .description =
         "A line for each entry that differs: `A` for one that only NEW has, `D` for one that only "
         "OLD has,\n"
-        "`M` for one whose content or metadata differ. Exit status 0, whether any do or not.",
+        "`M` for one whose content or metadata differ.\n\n"
+        "The exit status is 0, whether any do or not.",
     .options = kDiffOptions,
     .min_operands = 2,
     .max_operands = 2,

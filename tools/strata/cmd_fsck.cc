@@ -140,12 +140,12 @@ constinit const CommandSpec kFsckCommand = {
     .usage = "[--repair] [--quiet] [--json] [LAYER...]",
     .description =
         "Reads every file of every layer (or of the LAYERs given) and compares it with the manifest,\n"
-        "then looks at derived layers, cached roots, refs and pins. The exit status is 0 if all is\n"
-        "well, 1 if anything was damaged, also when it was repaired, and 2 for a wrong command line.\n"
-        "\n"
+        "then looks at derived layers, cached roots, refs and pins.\n\n"
         "--repair removes damaged derived layers and roots, which are made again when they are needed.\n"
         "It moves damaged layers to damaged/ in the store, and removes the refs and pins that lead\n"
-        "nowhere then. It says all that it does. What a running stage uses is left as it is.",
+        "nowhere then. It says all that it does. What a running stage uses is left as it is.\n\n"
+        "The exit status is 0 if all is well, 1 if anything was damaged, also when it was repaired,\n"
+        "and 2 for a wrong command line.",
     .options = kFsckOptions,
     .min_operands = 0,
     .max_operands = kAnyNumber,
