@@ -144,12 +144,15 @@ Result<Helper> StartHelper(pid_t pid, const IdKind& kind, const std::vector<IdRa
 Result<void> Finish(Helper& helper) {
   if (!helper.process.running()) return {};
   STRATA_ASSIGN(std::string words, ReadAll(helper.words.get(), helper.name));
-  STRATA_ASSIGN(ExitStatus status, helper.process.Wait());
-  if (status.ShellCode() == 0) return {};
+  Result<ExitStatus> status = helper.process.Wait();
+  const bool lost = !status && status.error().sys_errno() == ECHILD;  // the caller ignores SIGCHLD
+  if (!status && !lost) return Unexpected(std::move(status).error());
+  // It never fails without a word, but by being killed; then the next step fails.
+  if (lost ? words.empty() : status->ShellCode() == 0) return {};
   while (!words.empty() && words.back() == '\n') words.pop_back();
   const std::string prefix = std::string(helper.name) + ": ";
   if (words.compare(0, prefix.size(), prefix) == 0) words.erase(0, prefix.size());
-  if (words.empty()) words = fmt::format("failed with status {}", status.ShellCode());
+  if (words.empty()) words = fmt::format("failed with status {}", status->ShellCode());
   return Unexpected(
       Error(Errc::kUnsupported, prefix + words)
           .Hint(fmt::format("{} must be setuid root or have file capabilities, and {} must have a "
@@ -158,7 +161,10 @@ Result<void> Finish(Helper& helper) {
                             helper.name == kUids.helper ? kUids.ranges : kGids.ranges)));
 }
 
-// code, errno, message and hint, each ended by NUL; nothing for success.
+// What a child sends that has done its work; one that was killed sends nothing.
+constexpr std::string_view kDone = "done";
+
+// code, errno, message and hint, each ended by NUL.
 std::string Describe(const Error& error) {
   std::string text = fmt::format("{}", static_cast<int>(error.code()));
   text += '\0';
@@ -272,7 +278,8 @@ Result<void> RunInMapping(const IdMapping& mapping, const std::function<Result<v
     Result<void> done = EnterNamespace(ready.write.get(), go.read.get());
     ready.write.reset();
     if (done) done = work();
-    if (!done) static_cast<void>(WriteAll(report.write.get(), Describe(done.error()), "report"));
+    static_cast<void>(WriteAll(report.write.get(),
+                               done ? std::string(kDone) : Describe(done.error()), "report"));
     sys::ExitNow(0);
   }
   Process child(pid, UniqueFd());
@@ -284,9 +291,9 @@ Result<void> RunInMapping(const IdMapping& mapping, const std::function<Result<v
     STRATA_TRY(WriteAll(go.write.get(), std::string_view(&byte, 1), "pipe"));
   }
   STRATA_ASSIGN(std::string text, ReadAll(report.read.get(), "report"));
-  STRATA_ASSIGN(ExitStatus status, child.Wait());
-  if (status.ShellCode() != 0) return Fail(Errc::kSystem, "a child process was killed");
-  if (text.empty()) return {};
+  static_cast<void>(child.Wait());  // its status may be lost
+  if (text.empty()) return Fail(Errc::kSystem, "a child process was killed");
+  if (text == kDone) return {};
   return Unexpected(Understand(text));
 }
 

@@ -86,9 +86,9 @@ Result<void> MakeDirs(int dir_fd, const std::string& path, unsigned mode) {
   return {};
 }
 
-Result<Pipe> MakePipe() {
+Result<Pipe> MakePipe(int flags) {
   int fds[2];
-  STRATA_TRY(sys::Check(sys::Pipe2(fds, 0), "pipe2"));
+  STRATA_TRY(sys::Check(sys::Pipe2(fds, flags), "pipe2"));
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 

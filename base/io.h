@@ -32,6 +32,6 @@ Result<void> ReplaceFile(int dir_fd, const std::string& path, std::string_view d
 // mkdir -p below `dir_fd`. Existing directories are fine, whatever their mode.
 Result<void> MakeDirs(int dir_fd, const std::string& path, unsigned mode);
 
-Result<Pipe> MakePipe();
+Result<Pipe> MakePipe(int flags = 0);  // O_CLOEXEC | flags
 
 }  // namespace strata

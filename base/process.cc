@@ -36,9 +36,9 @@ Result<void> Process::Signal(int signal) {
 
 Result<ExitStatus> Process::Wait(struct rusage* usage) {
   siginfo_t info{};
-  STRATA_TRY(sys::Check(sys::WaitId(P_PID, pid_, &info, WEXITED, usage), "waitid",
-                        std::to_string(pid_)));
-  pid_ = -1;
+  const int rc = sys::WaitId(P_PID, pid_, &info, WEXITED | __WALL, usage);
+  const pid_t pid = std::exchange(pid_, -1);  // whatever comes: its number may be another's from now on
+  if (rc < 0) return FailSys(-rc, "waitid", std::to_string(pid));
   return ExitStatus{info.si_code != CLD_EXITED, info.si_status};
 }
 

@@ -32,7 +32,9 @@ class Process {
   int pid_fd() const { return pid_fd_.get(); }
   bool running() const { return pid_ > 0; }
   Result<void> Signal(int signal);
-  // Waits for its end. `usage` (may be null) covers the process and the children it waited for.
+  // Waits for its end. `usage` (may be null) covers the process and the children it waited for. Where the
+  // caller ignores SIGCHLD, only a child that does not send it (sys::Clone) has a status: of others that is lost
+  // (ECHILD, when they have ended).
   Result<ExitStatus> Wait(struct rusage* usage = nullptr);
 
  private:

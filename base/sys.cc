@@ -234,27 +234,44 @@ int PivotRoot(const char* new_root, const char* put_old) noexcept {
   return KernelInt([&] { return ::syscall(SYS_pivot_root, new_root, put_old); });
 }
 
-int64_t Clone(uint64_t flags, int* pid_fd) noexcept {
+namespace {
+
+// What CLONE_CLEAR_SIGHAND does: ignored signals stay ignored.
+void ClearSignalHandlers() noexcept {
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; ++signal) {
+    struct sigaction found {};
+    if (::sigaction(signal, nullptr, &found) != 0 || found.sa_handler == SIG_IGN) continue;
+    ::sigaction(signal, &standard, nullptr);
+  }
+}
+
+}  // namespace
+
+int64_t Clone(uint64_t flags, int* pid_fd, int exit_signal) noexcept {
   clone_args args{};
   args.flags = flags | (pid_fd != nullptr ? CLONE_PIDFD : 0U);
   args.pidfd = reinterpret_cast<uintptr_t>(pid_fd);
-  args.exit_signal = SIGCHLD;
+  args.exit_signal = static_cast<unsigned>(exit_signal);
   int64_t pid = Kernel([&] { return ::syscall(SYS_clone3, &args, sizeof args); });
   if (pid == -ENOSYS || pid == -EPERM) {
     // A container's seccomp filter cannot look into clone3's structure, so many deny it whole. An
     // honest EPERM (no user namespaces) comes back from clone as well.
     pid = Kernel([&] {
-      return ::syscall(SYS_clone, (args.flags & 0xffffffffU) | SIGCHLD, nullptr, pid_fd, nullptr, 0);
+      return ::syscall(SYS_clone, (args.flags & 0xffffffffU) | args.exit_signal, nullptr, pid_fd,
+                       nullptr, 0);
     });
+    if (pid == 0 && (flags & CLONE_CLEAR_SIGHAND) != 0) ClearSignalHandlers();
   }
   return pid;
 }
 
-int64_t CloneInto(uint64_t flags, int* pid_fd, int cgroup_fd) noexcept {
+int64_t CloneInto(uint64_t flags, int* pid_fd, int cgroup_fd, int exit_signal) noexcept {
   clone_args args{};
   args.flags = flags | CLONE_PIDFD | CLONE_INTO_CGROUP;
   args.pidfd = reinterpret_cast<uintptr_t>(pid_fd);
-  args.exit_signal = SIGCHLD;
+  args.exit_signal = static_cast<unsigned>(exit_signal);
   args.cgroup = static_cast<unsigned>(cgroup_fd);
   return Kernel([&] { return ::syscall(SYS_clone3, &args, sizeof args); });
 }

@@ -91,10 +91,13 @@ int PivotRoot(const char* new_root, const char* put_old) noexcept;
 // fork with the flags of clone3 (CLONE_NEW*, CLONE_PIDFD); where clone3 is denied (-ENOSYS, or -EPERM
 // by a container's filter), the same by clone(2). Returns 0 in the child. `pid_fd` may be null.
 // The child runs on a copy of the address space: only async-signal-safe calls, no heap.
-int64_t Clone(uint64_t flags, int* pid_fd) noexcept;
+// With an `exit_signal` of 0 it ends without SIGCHLD: a caller who ignores that, or who waits for any
+// child (waitpid(-1)), does not get in the way of Process. CLONE_CLEAR_SIGHAND (Linux 5.5) works with clone(2),
+// too: handlers of the caller's never run in the child, if all signals are blocked meanwhile.
+int64_t Clone(uint64_t flags, int* pid_fd, int exit_signal = SIGCHLD) noexcept;
 // The same into another cgroup (v2): CLONE_INTO_CGROUP, Linux 5.7. By clone3 or not at all: whatever the error,
 // the child can still be made by Clone and write itself into that group's cgroup.procs.
-int64_t CloneInto(uint64_t flags, int* pid_fd, int cgroup_fd) noexcept;
+int64_t CloneInto(uint64_t flags, int* pid_fd, int cgroup_fd, int exit_signal = SIGCHLD) noexcept;
 // Whether clone3 itself is there; Clone does without it.
 bool HaveClone3() noexcept;
 // Linux 5.3 / 5.1. The glibc wrappers, with -errno.

@@ -62,6 +62,21 @@ int DieWithParent(const ChildPlan& plan, ChildFailure* failure) noexcept {
   return 0;
 }
 
+// Those of the caller's that are closed, so that nothing opened from now on takes their numbers:
+// the command would find it there.
+int OccupyStandardStreams(ChildFailure* failure) noexcept {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    const int rc =
+        sys::OpenAt(AT_FDCWD, "/dev/null", O_RDWR);  // the lowest number that is free: fd
+    if (rc < 0) {
+      failure->Set(-rc, "open", "/dev/null");
+      return rc;
+    }
+  }
+  return 0;
+}
+
 int HideAndDieWithParent(const ChildPlan& plan, ChildFailure* failure) noexcept {
   int rc = sys::Prctl(PR_SET_DUMPABLE, 0);
   if (rc < 0) {
@@ -75,7 +90,8 @@ int HideAndDieWithParent(const ChildPlan& plan, ChildFailure* failure) noexcept 
 // makes the network meanwhile.
 void AwaitIds(const ChildPlan& plan) noexcept {
   char byte;
-  if (sys::Read(plan.lifeline_fd, &byte, 1) != 1) sys::ExitNow(0);  // the parent knows why, or is dead
+  if (sys::Read(plan.lifeline_fd, &byte, 1) != 1)
+    sys::ExitNow(0);  // the parent knows why, or is dead
 }
 
 int MapIds(const ChildPlan& plan, ChildFailure* failure) noexcept {
@@ -105,7 +121,8 @@ int EnterRoot(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexcep
 }
 
 extern "C" void ForwardSignal(int signal, siginfo_t* info, void*) {
-  // Of a sender in the sandbox: what it wants to signal, it can signal itself. Outside has no number in here.
+  // Of a sender in the sandbox: what it wants to signal, it can signal itself. Outside has no
+  // number in here.
   if (info->si_pid != 0) return;
   int saved = errno;
   pid_t command = g_command.load(std::memory_order_relaxed);
@@ -120,7 +137,8 @@ extern "C" void ForwardSignal(int signal, siginfo_t* info, void*) {
     case SIGCONT:
       ::kill(-1, SIGCONT);
       break;
-    case SIGINT:  // Ctrl-C and Ctrl-\ at a terminal reach the whole job: a shell that waits for a program
+    case SIGINT:   // Ctrl-C and Ctrl-\ at a terminal reach the whole job: a shell that waits for a
+                   // program
     case SIGQUIT:  // ends only when that one does
       if (pid_t group = g_group.load(std::memory_order_relaxed); group > 0) {
         ::kill(-group, signal);
@@ -141,6 +159,10 @@ void ForwardSignals() noexcept {
   action.sa_sigaction = ForwardSignal;
   action.sa_flags = SA_RESTART | SA_SIGINFO;
   for (int signal : kForwarded) ::sigaction(signal, &action, nullptr);
+  // Ignored, it would take from us how the command ended.
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  ::sigaction(SIGCHLD, &standard, nullptr);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -233,9 +255,12 @@ void RunPid1(const ChildPlan& plan) noexcept {
   CommandProcess command;
 
   int rc = DieWithParent(plan, failure);
+  if (rc == 0) rc = OccupyStandardStreams(failure);
   require(rc < 0 ? rc : EnterLimits(plan, failure));  // kClone
+  if (plan.in_library) sys::Prctl(PR_SET_NAME, reinterpret_cast<uintptr_t>("strata"));
   ::umask(022);
-  // pivot_root takes everybody along whose working directory is the old root: the command's process, too.
+  // pivot_root takes everybody along whose working directory is the old root: the command's
+  // process, too.
   if (::chdir("/") != 0) {
     failure->Set(errno, "chdir", "/");
     require(-failure->sys_errno);
@@ -256,7 +281,8 @@ void RunPid1(const ChildPlan& plan) noexcept {
   require(MountTmp(plan, root_fd, failure));
   require(MountExtras(plan, root_fd, failure));
   require(EnterRoot(plan, root_fd, failure));
-  // Here because the network takes the longest, and pid 1 waits for it with nothing else left to do.
+  // Here because the network takes the longest, and pid 1 waits for it with nothing else left to
+  // do.
   rc = LimitPrivileges(plan, failure);
 
   char byte;
@@ -273,7 +299,8 @@ void RunPid1(const ChildPlan& plan) noexcept {
   HideArguments();
   sys::Write(command.go_fd, &byte, 1);
   CloseAllBut(plan.kept, plan.kept_count);
-  // Nobody should wait for pid 1 to close these, and nothing is opened any more that could take their numbers.
+  // Nobody should wait for pid 1 to close these, and nothing is opened any more that could take
+  // their numbers.
   for (int fd = 0; fd <= 2; ++fd) ::close(fd);
 
   ReapUntil(command.pid, plan.stop_is_end, &record);

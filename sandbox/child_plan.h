@@ -53,7 +53,7 @@ struct ChildPlan {
   const char* working_directory;
   const char* hostname;
   int stdio[3];
-  bool closed_stdio[3];  // /dev/null until the command is executed
+  bool closed_stdio[3];  // to be closed when the command is executed
   ChildTerminal terminal;
   char uid_map[64];  // written by pid 1; empty with a range of ids, which the parent maps
   char gid_map[64];
@@ -67,6 +67,7 @@ struct ChildPlan {
   bool own_session;
   char pts_options[64];
   bool stop_is_end;
+  bool in_library;
   const char* shm_options;
   const char* tmp_options;
   sock_fprog filter;  // len 0: none

@@ -22,7 +22,8 @@
 namespace strata {
 namespace {
 
-// What was closed is /dev/null until here, so that nothing of ours takes its number.
+// What was closed is something of ours until here, /dev/null mostly, so that nothing else takes its
+// number.
 void CloseStandardStreams(const ChildPlan& plan) noexcept {
   for (int fd = 0; fd <= 2; ++fd) {
     if (plan.closed_stdio[fd]) static_cast<void>(::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0);
@@ -41,8 +42,9 @@ int ReplaceStandardStreams(const ChildPlan& plan, ChildFailure* failure) noexcep
   return 0;
 }
 
-// uid 0 of the host owns these devices, and a descriptor from outside is no way around it by mounts:
-// fchmod(0, 0) would shut /dev/null on the whole machine. Ours are the same devices, read-only as files.
+// uid 0 of the host owns these devices, and a descriptor from outside is no way around it by
+// mounts: fchmod(0, 0) would shut /dev/null on the whole machine. Ours are the same devices,
+// read-only as files.
 int ReplaceDevices(const ChildPlan& plan, ChildFailure* failure) noexcept {
   if (!plan.host_is_root) return 0;
   for (int fd = 0; fd <= 2; ++fd) {
@@ -92,7 +94,8 @@ int SetLimits(const ChildPlan& plan, ChildFailure* failure) noexcept {
     failure->Set(errno, "setrlimit", "RLIMIT_CORE");
     return -failure->sys_errno;
   }
-  // Before Linux 5.14 it counts the caller's other processes too, and the hard limit may already be lower.
+  // Before Linux 5.14 it counts the caller's other processes too, and the hard limit may already be
+  // lower.
   if (plan.max_processes != 0) ::setrlimit(RLIMIT_NPROC, &processes);
   if (plan.data_limit != 0) ::setrlimit(RLIMIT_DATA, &data);
   if (plan.open_files != nullptr) ::setrlimit(RLIMIT_NOFILE, plan.open_files);
@@ -100,12 +103,16 @@ int SetLimits(const ChildPlan& plan, ChildFailure* failure) noexcept {
 }
 
 // What a parent with unusual habits would hand down through exec.
-void ResetSignals() noexcept {
+void ResetSignals(const ChildPlan& plan) noexcept {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
+  if (plan.in_library) {
+    for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &standard, nullptr);
+    return;
+  }
   ::sigaction(SIGPIPE, &standard, nullptr);
   ::sigaction(SIGCHLD, &standard, nullptr);
   ::sigaction(SIGXFSZ, &standard, nullptr);
@@ -131,8 +138,9 @@ int InstallFilter(const ChildPlan& plan, ChildFailure* failure) noexcept {
   return rc;
 }
 
-// The root is not trusted, and a link of it may lead to /proc/self/fd/N. So nothing may be open there
-// when the first path in it is followed: neither the store nor a lease, all of which were inherited.
+// The root is not trusted, and a link of it may lead to /proc/self/fd/N. So nothing may be open
+// there when the first path in it is followed: neither the store nor a lease, all of which were
+// inherited.
 void CloseInherited(const ChildPlan& plan, int go_fd) noexcept {
   int kept[] = {plan.status_fd, go_fd, plan.terminal.socket_fd};
   std::sort(kept, kept + std::size(kept));  // a terminal that there is not is -1, the first
@@ -146,8 +154,8 @@ int EnterDirectory(const ChildPlan& plan, ChildFailure* failure) noexcept {
   return -failure->sys_errno;
 }
 
-// Becomes the user and group that it is to be in a range of ids, and takes the other groups off: those of
-// the caller's. The kernel takes all capabilities from whoever stops being uid 0.
+// Becomes the user and group that it is to be in a range of ids, and takes the other groups off:
+// those of the caller's. The kernel takes all capabilities from whoever stops being uid 0.
 int BecomeUser(const ChildPlan& plan, ChildFailure* failure) noexcept {
   int rc = plan.has_groups ? sys::SetNoGroups() : 0;
   if (rc < 0) return FailStep(failure, rc, "setgroups", "");
@@ -166,7 +174,8 @@ void FailExec(ChildRecord* record, int32_t kind, int error, const char* path) no
   record->failure.Set(error, "execve", path);
 }
 
-// execve answers ENOENT for a file that is there when its dynamic loader or its #! interpreter is not.
+// execve answers ENOENT for a file that is there when its dynamic loader or its #! interpreter is
+// not.
 void CheckInterpreter(const char* path, ChildRecord* record) noexcept {
   int fd = sys::OpenAt(AT_FDCWD, path, O_RDONLY | O_NONBLOCK);
   if (fd < 0) return;
@@ -176,9 +185,10 @@ void CheckInterpreter(const char* path, ChildRecord* record) noexcept {
   ::close(fd);
 }
 
-// Until execve has succeeded, /proc/self/exe is strata itself, which nobody in there may get hold of.
-// Other magic links lead to nothing that could be executed. Nothing else runs yet that could change
-// a path once it was looked at. 0, -ENOENT where nothing is there, -ELOOP; 0, too, where openat2 is denied.
+// Until execve has succeeded, /proc/self/exe is strata itself, which nobody in there may get hold
+// of. Other magic links lead to nothing that could be executed. Nothing else runs yet that could
+// change a path once it was looked at. 0, -ENOENT where nothing is there, -ELOOP; 0, too, where
+// openat2 is denied.
 int LookForMagicLink(const char* path) noexcept {
   const int fd = sys::OpenAt2(AT_FDCWD, path, O_PATH, 0, RESOLVE_NO_MAGICLINKS);
   if (fd >= 0) ::close(fd);
@@ -197,7 +207,8 @@ void TryExec(const ChildPlan& plan, ChildRecord* record) noexcept {
       error = errno;
     }
     if (error == ENOENT || error == ENOTDIR) {
-      if (record->kind == ChildRecord::kNotFound && error == ENOENT) CheckInterpreter(*path, record);
+      if (record->kind == ChildRecord::kNotFound && error == ENOENT)
+        CheckInterpreter(*path, record);
       continue;
     }
     FailExec(record, ChildRecord::kNotExecutable, error, *path);
@@ -228,7 +239,7 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
   if (!plan.has_range) {
     require(KeepCapabilities(plan.capabilities, &record.failure), SandboxStep::kPrivileges);
   }
-  ResetSignals();
+  ResetSignals(plan);
   CloseInherited(plan, go_fd);
   require(LeaveKeyring(plan, &record.failure));
   if (!plan.filter_is_foreign) require(InstallFilter(plan, &record.failure));

@@ -136,20 +136,20 @@ void Confinement::EnterByChild(int version, ChildPlan* plan) {
 }
 
 int64_t Confinement::Clone(uint64_t flags, int* pid_fd, ChildPlan* plan) {
-  if (cgroup_.empty()) return sys::Clone(flags, pid_fd);
+  if (cgroup_.empty()) return sys::Clone(flags, pid_fd, 0);
   // The namespace is made when the child is in its group, so that this is the root of all that it
   // sees.
   flags &= ~uint64_t{CLONE_NEWCGROUP};
   plan->new_cgroup_namespace = true;
   EnterByChild(1, plan);
   if (cgroup_.v2_fd() >= 0) {
-    const int64_t pid = sys::CloneInto(flags, pid_fd, cgroup_.v2_fd());
+    const int64_t pid = sys::CloneInto(flags, pid_fd, cgroup_.v2_fd(), 0);
     if (pid >= 0) return pid;
     // An old kernel, a filter that denies clone3, or a group that cannot be entered: the child
     // finds out.
     EnterByChild(2, plan);
   }
-  return sys::Clone(flags, pid_fd);
+  return sys::Clone(flags, pid_fd, 0);
 }
 
 LimitOutcome Confinement::Outcome() const {

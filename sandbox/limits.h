@@ -70,7 +70,7 @@ class Confinement {
 
   // The plan points into this object.
   void FillPlan(ChildPlan* plan);
-  // As sys::Clone, into the cgroup.
+  // As sys::Clone without a signal at its end, into the cgroup.
   int64_t Clone(uint64_t flags, int* pid_fd, ChildPlan* plan);
   LimitOutcome Outcome() const;
 

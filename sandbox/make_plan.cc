@@ -71,11 +71,12 @@ void PlanRoot(const SandboxRoot& root, PlanStorage* storage) {
   }
 }
 
-// Files and directories take memory of the kernel's that does not count for the size, and by default
-// there may be one for every other page of the machine's.
+// Files and directories take memory of the kernel's that does not count for the size, and by
+// default there may be one for every other page of the machine's.
 std::string TmpfsOptions(uint64_t size) {
   constexpr uint64_t kPage = 4096;
-  return fmt::format("mode=1777,size={},nr_inodes={}", size, std::max(size / kPage, uint64_t{1024}));
+  return fmt::format("mode=1777,size={},nr_inodes={}", size,
+                     std::max(size / kPage, uint64_t{1024}));
 }
 
 void PlanMounts(const SandboxSpec& spec, uint64_t tmpfs_size, PlanStorage* storage) {
@@ -92,7 +93,8 @@ void PlanMounts(const SandboxSpec& spec, uint64_t tmpfs_size, PlanStorage* stora
 
 }  // namespace
 
-void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStorage* storage) {
+void MakePlan(const SandboxSpec& spec, std::vector<int> held, int status_fd, int lifeline_fd,
+              PlanStorage* storage) {
   ChildPlan& plan = storage->plan;
   const uint64_t memory = MemoryBytes();
   // What could not be filled anyway need not look as if it could.
@@ -130,6 +132,7 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
   plan.nested_userns = spec.nested_userns;
   plan.own_session = spec.own_session;
   plan.stop_is_end = spec.stop_is_end;
+  plan.in_library = spec.in_library;
   if (PidMaxIsNamespaced()) {
     std::snprintf(plan.pid_max, sizeof plan.pid_max, "%llu",
                   static_cast<unsigned long long>(kDefaultPids));
@@ -144,7 +147,7 @@ void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStora
   plan.filter_is_foreign = spec.seccomp_is_foreign;
   plan.capabilities = spec.capabilities;
   plan.open_files = spec.open_files ? &*spec.open_files : nullptr;
-  storage->kept = spec.held;
+  storage->kept = std::move(held);
   storage->kept.push_back(status_fd);
   std::sort(storage->kept.begin(), storage->kept.end());
   plan.kept = storage->kept.data();

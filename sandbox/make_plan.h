@@ -28,7 +28,9 @@ struct PlanStorage {
   std::vector<int> kept;
 };
 
-// `spec` and `storage` must stay as they are for as long as the plan is used.
-void MakePlan(const SandboxSpec& spec, int status_fd, int lifeline_fd, PlanStorage* storage);
+// `spec` and `storage` must stay as they are for as long as the plan is used. `held`: as spec.held,
+// above 2.
+void MakePlan(const SandboxSpec& spec, std::vector<int> held, int status_fd, int lifeline_fd,
+              PlanStorage* storage);
 
 }  // namespace strata

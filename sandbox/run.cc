@@ -2,7 +2,7 @@
 //
 // The parent's side of a sandbox: plan, clone, wait, tell what happened.
 #include <linux/capability.h>
-#include <sched.h>
+#include <linux/sched.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -25,6 +25,7 @@ namespace {
 // What of a standard stream must be as it was, when the sandbox is gone: of those that are regular
 // files, terminals or other devices. Whoever has it open can change it, since it is the caller's.
 struct StreamState {
+  bool closed = false;
   mode_t mode = 0;  // 0: of no interest
   bool has_attribute[2] = {};
 };
@@ -39,7 +40,10 @@ Result<StreamStates> CheckStandardStreams(const std::array<int, 3>& streams) {
     const int fd = streams[i];
     struct stat st;
     int flags = ::fcntl(fd, F_GETFL);
-    if (flags < 0 || ::fstat(fd, &st) != 0) continue;  // closed, and stays so
+    if (flags < 0 || ::fstat(fd, &st) != 0) {  // closed, and stays so
+      found[i].closed = true;
+      continue;
+    }
     // Either would be a door out of the sandbox: openat(1, "../..").
     if (S_ISDIR(st.st_mode) || (flags & O_PATH) != 0) {
       return Fail(Errc::kInvalid, "descriptor {} is {}: it would lead out of the sandbox", fd,
@@ -79,31 +83,11 @@ void RestoreStandardStreams(const std::array<int, 3>& streams, const StreamState
   }
 }
 
-// The caller's closed standard streams, as /dev/null for the time being: what is opened meanwhile, here and in the
-// child, must not take their numbers, or the command would find it there.
-class ClosedStreams {
- public:
-  ClosedStreams() = default;
-  ClosedStreams(const ClosedStreams&) = delete;
-  ClosedStreams& operator=(const ClosedStreams&) = delete;
-  ~ClosedStreams() {
-    for (int fd = 0; fd <= 2; ++fd) {
-      if (was_closed_[fd]) ::close(fd);
-    }
-  }
-  Result<void> Open() {
-    for (int fd = 0; fd <= 2; ++fd) {
-      if (::fcntl(fd, F_GETFD) >= 0) continue;
-      STRATA_TRY(sys::Check(::open("/dev/null", O_RDWR) < 0 ? -errno : 0, "open", "/dev/null"));
-      was_closed_[fd] = true;
-    }
-    return {};
-  }
-  bool was_closed(int fd) const { return was_closed_[fd]; }
-
- private:
-  bool was_closed_[3] = {};
-};
+// What the child must still have when its standard streams are in their places: a descriptor above
+// those.
+Result<UniqueFd> AboveStandardStreams(int fd) {
+  return sys::CheckFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3), "fcntl", "F_DUPFD_CLOEXEC");
+}
 
 // Where the child sends the terminal that it makes.
 struct TerminalSocket {
@@ -116,7 +100,10 @@ Result<TerminalSocket> PlanTerminal(const Terminal* terminal, ChildTerminal* pla
   int ends[2];
   STRATA_TRY(sys::Check(sys::SocketPair(ends), "socketpair"));
   TerminalSocket socket{UniqueFd(ends[0]), UniqueFd(ends[1])};
-  plan->socket_fd = ends[1];
+  if (ends[1] < 3) {
+    STRATA_ASSIGN(socket.child, AboveStandardStreams(ends[1]));
+  }
+  plan->socket_fd = socket.child.get();
   plan->settings = terminal->settings();
   plan->size = terminal->size();
   for (int fd = 0; fd <= 2; ++fd) plan->streams[fd] = terminal->IsStream(fd);
@@ -168,6 +155,8 @@ int SandboxResult::ShellCode() const {
   switch (outcome) {
     case Outcome::kTimedOut:
       return 124;
+    case Outcome::kCancelled:
+      return 128 + SIGTERM;
     case Outcome::kNotExecutable:
       return 126;
     case Outcome::kNotFound:
@@ -183,29 +172,40 @@ namespace {
 // `entered`: false when that failed because a cgroup could not be entered.
 Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entered) {
   STRATA_ASSIGN(StreamStates streams, CheckStandardStreams(spec.stdio));
-  ClosedStreams closed;
-  STRATA_TRY(closed.Open());
   STRATA_ASSIGN(Confinement confinement, Confinement::Make(spec.limits, ::geteuid(), use));
-  STRATA_ASSIGN(Pipe status, MakePipe());
+  // Read when pid 1 is gone. Whoever else has got hold of the other end, by a fork of the caller's
+  // in another thread, must not keep us waiting.
+  STRATA_ASSIGN(Pipe status, MakePipe(O_NONBLOCK));
   STRATA_ASSIGN(Pipe lifeline, MakePipe());
+  if (status.write.get() < 3) {
+    STRATA_ASSIGN(status.write, AboveStandardStreams(status.write.get()));
+  }
+  std::vector<int> held = spec.held;
+  std::vector<UniqueFd> moved;
+  for (int& fd : held) {
+    if (fd > 2) continue;
+    STRATA_ASSIGN(moved.emplace_back(), AboveStandardStreams(fd));
+    fd = moved.back().get();
+  }
   PlanStorage storage;
-  MakePlan(spec, status.write.get(), lifeline.read.get(), &storage);
+  MakePlan(spec, std::move(held), status.write.get(), lifeline.read.get(), &storage);
   confinement.FillPlan(&storage.plan);
   for (int fd = 0; fd <= 2; ++fd) {
-    storage.plan.closed_stdio[fd] = spec.stdio[static_cast<size_t>(fd)] == fd && closed.was_closed(fd);
+    const auto i = static_cast<size_t>(fd);
+    storage.plan.closed_stdio[fd] = spec.stdio[i] == fd && streams[i].closed;
   }
   STRATA_ASSIGN(TerminalSocket terminal, PlanTerminal(spec.terminal, &storage.plan.terminal));
 
-  uint64_t flags =
-      CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  const uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+                         CLONE_NEWCGROUP | CLONE_CLEAR_SIGHAND;
   const int64_t start_ns = MonotonicNs();
   int pid_fd = -1;
-  // A timeout during the set-up stays pending in pid 1 until it can pass it on.
-  sigset_t timeout_signal;
+  // What comes during the set-up, a timeout for instance, stays pending in pid 1 until it can pass
+  // it on.
+  sigset_t all;
   sigset_t mask;
-  ::sigemptyset(&timeout_signal);
-  ::sigaddset(&timeout_signal, SIGPWR);
-  ::pthread_sigmask(SIG_BLOCK, &timeout_signal, &mask);
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &mask);
   const int64_t pid = confinement.Clone(flags, &pid_fd, &storage.plan);
   if (pid != 0) ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   if (pid == 0) {
@@ -224,7 +224,8 @@ Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entere
     STRATA_TRY(WriteAll(lifeline.write.get(), std::string_view("", 1), "pipe"));
   }
   lifeline.read.reset();  // not before: nobody to read a byte means SIGPIPE
-  STRATA_ASSIGN(bool timed_out, WaitForEnd(spec, terminal.parent.get(), lifeline.write.get(), pid1));
+  STRATA_ASSIGN(EndedBy ended_by,
+                WaitForEnd(spec, terminal.parent.get(), lifeline.write.get(), pid1));
   if (spec.terminal != nullptr) spec.terminal->Suspend();
   SandboxResult result;
   STRATA_ASSIGN(ExitStatus pid1_status, pid1.Wait(&result.usage));
@@ -245,7 +246,8 @@ Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entere
   ExplainOutcome(record, spec, &result);
   result.status = {record.signaled != 0, record.value};
   result.limits = confinement.Outcome();
-  if (timed_out) result.outcome = SandboxResult::Outcome::kTimedOut;
+  if (ended_by == EndedBy::kTimeout) result.outcome = SandboxResult::Outcome::kTimedOut;
+  if (ended_by == EndedBy::kCancel) result.outcome = SandboxResult::Outcome::kCancelled;
   return result;
 }
 

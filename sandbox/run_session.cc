@@ -178,7 +178,7 @@ Result<std::string> RunSession::FindShell() {
       Error(Errc::kNotFound, "there is no shell in these layers").Hint("add a layer with /bin/sh"));
 }
 
-SandboxSpec RunSession::MakeSpec(int signal_fd, Terminal* terminal) {
+SandboxSpec RunSession::MakeSpec(int signal_fd, int control_fd, Terminal* terminal) {
   using Upper = StageOptions::Upper;
   SandboxSpec spec;
   spec.root.directory = store_.path();
@@ -217,26 +217,29 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, Terminal* terminal) {
   spec.held = stage_->Held();
   for (const FileLock& lock : cache_locks_) spec.held.push_back(lock.fd());
   spec.signal_fd = signal_fd;
+  spec.control_fd = control_fd;
+  spec.in_library = request_.in_library;
   spec.meanwhile = [this](const std::function<bool()>& ended) { stage_->SweepUp(ended); };
   return spec;
 }
 
-Result<void> RunSession::Run(std::vector<std::string> argv, Terminal* terminal, int signal_fd) {
+Result<void> RunSession::Run(std::vector<std::string> argv, Terminal* terminal, int signal_fd,
+                             int control_fd) {
   report_.argv = std::move(argv);
-  Result<SandboxResult> result = RunSandbox(MakeSpec(signal_fd, terminal));
+  Result<SandboxResult> result = RunSandbox(MakeSpec(signal_fd, control_fd, terminal));
   if (!result) {
     STRATA_ASSIGN(bool changed, DoWithOneId());
-    if (changed) result = RunSandbox(MakeSpec(signal_fd, terminal));
+    if (changed) result = RunSandbox(MakeSpec(signal_fd, control_fd, terminal));
   }
   while (!result && result.error().code() == Errc::kUnsupported && NextScratch()) {
     STRATA_TRY(MakeStage());
-    result = RunSandbox(MakeSpec(signal_fd, terminal));
+    result = RunSandbox(MakeSpec(signal_fd, control_fd, terminal));
   }
   if (!result) {
     STRATA_ASSIGN(bool replaced, ReplaceLostRoot());
     if (replaced) {
       STRATA_TRY(MakeStage());
-      result = RunSandbox(MakeSpec(signal_fd, terminal));
+      result = RunSandbox(MakeSpec(signal_fd, control_fd, terminal));
     }
   }
   if (!result) return Unexpected(std::move(result).error());

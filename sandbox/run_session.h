@@ -49,8 +49,9 @@ class RunSession {
   Result<void> Prepare(const CachedRoot& root);
   // For a shell: the best one that the layers have.
   Result<std::string> FindShell();
-  // Runs `argv` until everything in the sandbox has ended. `terminal` may be null.
-  Result<void> Run(std::vector<std::string> argv, Terminal* terminal, int signal_fd);
+  // Runs `argv` until everything in the sandbox has ended. `terminal` may be null; the descriptors: see
+  // SandboxSpec.
+  Result<void> Run(std::vector<std::string> argv, Terminal* terminal, int signal_fd, int control_fd = -1);
   // What the command wrote goes where it was asked to go. Tells how the command ended, where that
   // is worth a word, and returns the exit status that it amounts to.
   Result<int> Finish();
@@ -79,7 +80,7 @@ class RunSession {
   Result<void> TryMakeStage();
   Result<bool> ReplaceLostRoot();
   Result<void> FillMountSources();
-  SandboxSpec MakeSpec(int signal_fd, Terminal* terminal);
+  SandboxSpec MakeSpec(int signal_fd, int control_fd, Terminal* terminal);
   // Which ids the sandbox has; after that, where it turns out that a range cannot be had.
   Result<void> FindIds();
   Result<bool> DoWithOneId();

@@ -12,14 +12,17 @@
 // pivot_root, capabilities. Meanwhile the process that becomes the command (command.cc) makes the network
 // namespace, sets limits and installs the filter. SandboxResult says how long each step took.
 //
-// A call may be made from any thread; calls are independent. It is the calling *thread* whose end ends the
-// sandbox (PR_SET_PDEATHSIG counts threads): RunSandbox blocks it, so only an end of the whole process, or a
+// A call may be made from any thread, of a process with many; calls are independent. It is the calling *thread*
+// whose end ends the sandbox (PR_SET_PDEATHSIG counts threads): RunSandbox blocks it, so only an end of the whole process, or a
 // pthread_exit out of `meanwhile`, can come first. The caller itself has no such tie to its own parent; a program
-// that wants one sets PR_SET_PDEATHSIG before (strata run --die-with-parent). The caller must not reap children that are not its own
-// (waitpid(-1)) meanwhile.
+// that wants one sets PR_SET_PDEATHSIG before (strata run --die-with-parent).
 //
-// Standard streams may be closed, and are so for the command then; nothing that is opened here takes
-// their numbers.
+// Of the process nothing is changed: no disposition, no mask (that of the calling thread is restored within the
+// call). pid 1 ends without SIGCHLD, so that it does not matter what becomes of that, and waitpid(-1) does not find it; none
+// of the caller's signal handlers runs in it.
+//
+// Standard streams may be closed, and are so for the command then; nothing that is opened in the
+// sandbox takes their numbers.
 #pragma once
 
 #include <sys/resource.h>
@@ -108,6 +111,13 @@ struct SandboxSpec {
   // what has not ended after the grace is killed; SIGTSTP stops the caller only, since SIGCONT would also continue
   // what was stopped inside.
   int signal_fd = -1;
+  // A pipe or socket, or -1: each byte that comes is the number of a signal for the sandbox (SIGTSTP and SIGSTOP stop
+  // all of it, SIGINT and SIGQUIT go to the command's process group, SIGKILL ends all; those that pid 1 does
+  // not forward are dropped). Its end, or an error, cancels: as the timeout ends it.
+  int control_fd = -1;
+  // The process is not strata's own: a library's caller. The command starts with all signals at their defaults (else those
+  // that are ignored here stay so, which is what nohup counts on), and pid 1 takes the name "strata".
+  bool in_library = false;
   // Called once, in the caller's thread, when the command has been let go: for work that can be done
   // meanwhile. (Earlier it would take a processor from the set-up, or what that needs: work in the
   // store next to an upper made the mount wait.) Signals and timeouts wait for it, so it should
@@ -138,6 +148,7 @@ struct SandboxResult {
   enum class Outcome {
     kEnded,          // exited or was killed: see `status`
     kTimedOut,
+    kCancelled,      // by the end of control_fd
     kNotFound,       // no such command: nothing ran
     kNotExecutable,  // it is there but cannot be executed: nothing ran
   };
@@ -149,7 +160,7 @@ struct SandboxResult {
   LimitOutcome limits;
   std::array<int64_t, static_cast<size_t>(SandboxStep::kCount)> step_ns{};
 
-  // 124 timed out, 126 not executable, 127 not found; else as a shell says it.
+  // 124 timed out, 126 not executable, 127 not found, 143 (as SIGTERM) cancelled; else as a shell says it.
   int ShellCode() const;
 };
 

@@ -24,11 +24,12 @@ class Watch {
         terminal_(spec.terminal),
         terminal_socket_(terminal_socket),
         lifeline_(spec.meanwhile ? lifeline : -1),
+        control_(spec.control_fd),
         pid1_(pid1) {
     if (spec.timeout_ms > 0) Within(spec.timeout_ms);
   }
 
-  Result<bool> Run() {
+  Result<EndedBy> Run() {
     for (;;) {
       Polled polled;
       const int ready = Poll(&polled, TimeLeft());
@@ -36,12 +37,12 @@ class Watch {
       if (deadline_ns_ != 0 && MonotonicNs() >= deadline_ns_) STRATA_TRY(TimeIsUp());
       if (ready > 0) STRATA_TRY(Handle(polled.fds));
       if (ended_ && (terminal_ == nullptr || abandoned_ || terminal_->IsDrained()))
-        return timed_out_;
+        return ended_by_;
     }
   }
 
  private:
-  static constexpr size_t kOwn = 4;  // what is polled besides the terminal
+  static constexpr size_t kOwn = 5;  // what is polled besides the terminal
   struct Polled {
     pollfd fds[kOwn + Terminal::kPolled];
   };
@@ -51,6 +52,7 @@ class Watch {
     polled->fds[1] = {spec_.signal_fd, POLLIN, 0};
     polled->fds[2] = {terminal_socket_, POLLIN, 0};
     polled->fds[3] = {lifeline_, 0, 0};  // POLLERR: nobody has the other end any more
+    polled->fds[4] = {control_, POLLIN, 0};
     if (terminal_ != nullptr) terminal_->FillPoll(polled->fds + kOwn);
     return ::poll(polled->fds, terminal_ != nullptr ? std::size(polled->fds) : kOwn, timeout_ms);
   }
@@ -61,6 +63,7 @@ class Watch {
     if (terminal_ != nullptr) terminal_->Relay(polled + kOwn);
     if (terminal_ != nullptr && terminal_->hung_up()) AskToEnd();
     if ((polled[1].revents & POLLIN) != 0) STRATA_TRY(TakeSignal());
+    if (polled[4].revents != 0) STRATA_TRY(TakeControl());
     if (polled[3].revents != 0) {
       lifeline_ = -1;
       spec_.meanwhile([this] {
@@ -94,7 +97,12 @@ class Watch {
       if (terminal_ != nullptr) Within(kLastWordsMs);
       return pid1_.Signal(SIGKILL);
     }
-    timed_out_ = asked_ = true;
+    return EndAll(EndedBy::kTimeout);
+  }
+
+  Result<void> EndAll(EndedBy by) {
+    ended_by_ = by;
+    asked_ = true;
     Within(spec_.grace_ms);
     if (terminal_ != nullptr) terminal_->HangUp();  // an interactive shell ignores SIGTERM
     return pid1_.Signal(SIGPWR);
@@ -126,6 +134,22 @@ class Watch {
     return {};
   }
 
+  Result<void> TakeControl() {
+    unsigned char signals[64];
+    const int64_t count = sys::Read(control_, signals, sizeof signals);
+    if (count == -EAGAIN) return {};
+    if (count <= 0) {
+      control_ = -1;
+      return asked_ || ended_ ? Result<void>() : EndAll(EndedBy::kCancel);
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      // SIGSTOP would stop pid 1 alone; SIGPWR is our own.
+      const int signal = signals[i] == SIGSTOP ? SIGTSTP : signals[i];
+      if (signal > 0 && signal < NSIG && signal != SIGPWR) STRATA_TRY(pid1_.Signal(signal));
+    }
+    return {};
+  }
+
   Result<void> TakeTerminalSignal(int signal) {
     switch (signal) {
       case SIGTERM:
@@ -154,17 +178,19 @@ class Watch {
   Terminal* const terminal_;
   int terminal_socket_;
   int lifeline_;  // pid 1 closes its end when it lets the command go; -1: that was noticed
+  int control_;   // -1: it has ended
   Process& pid1_;
   int64_t deadline_ns_ = 0;
   bool asked_ = false;  // to end
-  bool timed_out_ = false;
+  EndedBy ended_by_ = EndedBy::kItself;
   bool ended_ = false;
   bool abandoned_ = false;  // nobody wants what is still to be shown
 };
 
 }  // namespace
 
-Result<bool> WaitForEnd(const SandboxSpec& spec, int terminal_socket, int lifeline, Process& pid1) {
+Result<EndedBy> WaitForEnd(const SandboxSpec& spec, int terminal_socket, int lifeline,
+                           Process& pid1) {
   return Watch(spec, terminal_socket, lifeline, pid1).Run();
 }
 

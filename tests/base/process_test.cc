@@ -2,6 +2,7 @@
 #include "base/process.h"
 
 #include <gtest/gtest.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -42,6 +43,40 @@ TEST(ProcessTest, WaitTellsTheSignalAndTheUsage) {
   EXPECT_TRUE(status->signaled);
   EXPECT_EQ(status->ShellCode(), 128 + SIGTERM);
   EXPECT_GT(usage.ru_maxrss, 0);
+}
+
+TEST(ProcessTest, OneWithoutAnExitSignalIsWaitedForLikeAnyOther) {
+  int pid_fd = -1;
+  const int64_t pid = sys::Clone(0, &pid_fd, 0);
+  ASSERT_GE(pid, 0);
+  if (pid == 0) sys::ExitNow(9);
+  Process process(static_cast<pid_t>(pid), UniqueFd(pid_fd));
+  auto status = process.Wait();
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->ShellCode(), 9);
+}
+
+TEST(ProcessTest, CloneClearsHandlersAndLeavesWhatIsIgnored) {
+  struct sigaction before[2];
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  ::sigaction(SIGUSR1, &action, &before[0]);
+  action.sa_handler = SIG_IGN;
+  ::sigaction(SIGUSR2, &action, &before[1]);
+  int pid_fd = -1;
+  const int64_t pid = sys::Clone(CLONE_CLEAR_SIGHAND, &pid_fd);
+  if (pid == 0) {
+    struct sigaction found[2];
+    ::sigaction(SIGUSR1, nullptr, &found[0]);
+    ::sigaction(SIGUSR2, nullptr, &found[1]);
+    sys::ExitNow(found[0].sa_handler == SIG_DFL && found[1].sa_handler == SIG_IGN ? 0 : 1);
+  }
+  ::sigaction(SIGUSR1, &before[0], nullptr);
+  ::sigaction(SIGUSR2, &before[1], nullptr);
+  ASSERT_GT(pid, 0);
+  auto status = Process(static_cast<pid_t>(pid), UniqueFd(pid_fd)).Wait();
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->ShellCode(), 0);
 }
 
 TEST(ProcessTest, GoesWithItsOwner) {

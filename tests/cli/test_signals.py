@@ -224,6 +224,17 @@ def test_a_signal_that_the_caller_ignores_is_ignored_inside(strata, base):
     assert waiting.finish(process)[:2] == (0, b"still here\n")
 
 
+@pytest.mark.parametrize("ids", [[], ["--userns", "subuid"]])
+def test_a_caller_that_ignores_sigchld_learns_the_status(strata, base, ids):
+    # Whatever is ignored stays so through exec, and the kernel reaps children for who ignores their ends.
+    process = strata.start(
+        "run", *ids, "--capture", "made", "--capture-failed", "base", "--", "sh", "-c", "echo x > /x; exit 3",
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    )
+    assert waiting.finish(process)[0] == 3
+    assert strata("files", "made").ok().out == "x"
+
+
 @pytest.mark.leaves_files
 def test_an_interrupt_ends_a_long_capture(strata, base):
     # 20 GB of zeros take ten seconds to hash, and no room.

@@ -53,7 +53,7 @@ class LeakListener : public ::testing::EmptyTestEventListener {
     }
     if (MountCount() > mounts_) ADD_FAILURE() << "leaked a mount";
     int status;
-    if (::waitpid(-1, &status, WNOHANG) >= 0) ADD_FAILURE() << "leaked a child process";
+    if (::waitpid(-1, &status, WNOHANG | __WALL) >= 0) ADD_FAILURE() << "leaked a child process";
     if (info.result()->Skipped() && std::getenv("STRATA_TESTS_MUST_RUN") != nullptr) {
       ADD_FAILURE() << "skipped, and STRATA_TESTS_MUST_RUN is set";
     }

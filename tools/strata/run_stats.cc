@@ -16,6 +16,8 @@ const char* OutcomeName(const SandboxResult& result) {
   switch (result.outcome) {
     case SandboxResult::Outcome::kTimedOut:
       return "timeout";
+    case SandboxResult::Outcome::kCancelled:
+      return "cancelled";
     case SandboxResult::Outcome::kNotFound:
       return "not-found";
     case SandboxResult::Outcome::kNotExecutable:
