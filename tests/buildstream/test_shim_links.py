@@ -20,7 +20,10 @@ def place(tmp_path):
     os.symlink("d", tmp_path / "root" / "link")
     links._directory.cache_clear()
     return SimpleNamespace(
-        root=str(tmp_path / "root"), upper=str(tmp_path / "upper"), lowers=[str(tmp_path / "below"), str(tmp_path / "above")]
+        root=str(tmp_path / "root"),
+        upper=str(tmp_path / "upper"),
+        lowers=[str(tmp_path / "below"), str(tmp_path / "above")],
+        plain_path=lambda path: None,
     )
 
 

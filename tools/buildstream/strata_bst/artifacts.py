@@ -7,6 +7,8 @@ BuildStream's own doing; strata only reads the directory, which it does once for
 
 import os
 
+from buildstream._message import MessageType
+
 import strata
 
 from . import places
@@ -22,6 +24,21 @@ def wrap_commit(original):
             _prepare(self, element, keys[0])
 
     return commit
+
+
+def wrap_clean(original):
+    """BuildStream's own cleaning up, then that of what was made of the artifacts that are gone."""
+
+    def clean(self, progress=None):
+        size = original(self, progress)
+        places.sweep(self.context)
+        try:
+            places.store(self.context).gc()
+        except strata.Error as problem:
+            self._message(MessageType.WARN, "The store of strata could not be cleaned up", detail=str(problem))
+        return size
+
+    return clean
 
 
 def _prepare(artifacts, element, key):

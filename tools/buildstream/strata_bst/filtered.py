@@ -4,7 +4,6 @@
 It goes away with the artifact's extracted files.
 """
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -26,7 +25,6 @@ def tree(element, files, key, include, exclude, orphans):
     made = os.path.join(directory, name)
     result = os.path.join(made, "tree")
     if not os.path.isdir(result):
-        sweep(directory)
         _make(element, files, made, include, exclude, orphans)
     return result, name
 
@@ -34,22 +32,13 @@ def tree(element, files, key, include, exclude, orphans):
 def _make(element, files, made, include, exclude, orphans):
     temporary = tempfile.mkdtemp(dir=os.path.dirname(made), prefix=".")
     try:
+        os.symlink(files, os.path.join(temporary, "of"))
         inside = os.path.join(temporary, "tree")
         os.mkdir(inside)
         utils.link_files(files, inside, files=list(element._Element__compute_splits(include, exclude, orphans)))
-        os.symlink(files, os.path.join(temporary, "of"))
         os.rename(temporary, made)
     except BaseException as problem:
         shutil.rmtree(temporary, ignore_errors=True)
         # Another job has made it meanwhile.
         if not (isinstance(problem, OSError) and os.path.isdir(os.path.join(made, "tree"))):
             raise
-
-
-def sweep(directory):
-    """Removes what was made of artifacts that are gone."""
-    for name in os.listdir(directory):
-        path = os.path.join(directory, name)
-        if os.path.islink(os.path.join(path, "of")) and not os.path.exists(os.path.join(path, "of")):
-            with contextlib.suppress(OSError):
-                shutil.rmtree(path)

@@ -21,7 +21,7 @@ _KIND = "integrated"
 def wrap(original):
     def integrate(self, sandbox):
         place = session.find(sandbox.get_directory())
-        commands = _commands(self) if place else []
+        commands = _commands(self) if place and not place.linked else []
         made = place.made() if commands else None
         if made is None:
             original(self, sandbox)
@@ -84,7 +84,7 @@ def _run(element, sandbox, place, commands, name):
         _run_commands(element, sandbox, commands)
         return
     place.show(items + ([Item(None, layer, None)] if layer else []))
-    places.keep(place.context, _KIND, name, {"layer": layer, "output": output})
+    places.keep(place.context, _KIND, name, {"layer": layer, "output": output}, items)
 
 
 def _run_commands(element, sandbox, commands):

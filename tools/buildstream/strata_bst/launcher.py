@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What strata-bst does: looks whether all it needs is there, patches, and calls bst's own main."""
 
+import contextlib
+import os
 import sys
 
 import strata
@@ -45,8 +47,10 @@ def apply_patches(bwrap):
 
     replace = patches.replace
     replace(Job, "_child_action", "self queue", wrap_child_action)
+    replace(ArtifactCache, "clean", "self progress", artifacts.wrap_clean)
     replace(ArtifactCache, "commit", "self element content keys", artifacts.wrap_commit)
     replace(utils, "get_host_tool", "name", lambda original: wrap_get_host_tool(original, bwrap))
+    replace(utils, "link_files", "src dest files ignore_missing report_written", links.wrap_link_files)
     replace(utils, "safe_link", "src dest result", links.wrap_safe_link)
     replace(utils, "_force_rmtree", "rootpath **", links.wrap_force_rmtree)
     replace(_mount.Mount, "__init__", "self sandbox mount_point safe_hardlinks", wrap_mount_init)
@@ -57,6 +61,7 @@ def apply_patches(bwrap):
         staging.wrap,
     )
     replace(element.Element, "integrate", "self sandbox", integration.wrap)
+    replace(element.Element, "_prepare_sandbox", "self scope directory deps integrate", wrap_prepare_sandbox)
     replace(element.Element, "_shell", "self scope directory mounts isolate prompt command", shell.wrap)
 
 
@@ -66,13 +71,25 @@ def wrap_child_action(original):
 
     def _child_action(self, queue):
         if self.action_name == "Build":
-            try:
+            # Where that fails, it is staged by BuildStream's own means.
+            with contextlib.suppress(OSError):
                 namespace.enter()
-            except OSError:
-                pass  # staged by BuildStream's own means
         original(self, queue)
 
     return _child_action
+
+
+def wrap_prepare_sandbox(original):
+    """`bst checkout` stages in the main process, and as the last thing that it does."""
+    from . import namespace  # pylint: disable=import-outside-toplevel
+
+    def _prepare_sandbox(self, scope, directory, deps="run", integrate=True):
+        if len(os.listdir("/proc/self/task")) == 1:
+            with contextlib.suppress(OSError):
+                namespace.enter()
+        return original(self, scope, directory, deps=deps, integrate=integrate)
+
+    return _prepare_sandbox
 
 
 def wrap_get_host_tool(original, bwrap):
@@ -83,10 +100,14 @@ def wrap_get_host_tool(original, bwrap):
 
 
 def wrap_mount_init(original):
-    """Nothing in an overlay is a hardlink that had to be guarded by FUSE."""
-    from . import session  # pylint: disable=import-outside-toplevel
+    """Hardlinks are guarded by an overlay instead of FUSE; in one of layers there are none."""
+    from . import namespace, session  # pylint: disable=import-outside-toplevel
 
     def __init__(self, sandbox, mount_point, safe_hardlinks):
-        original(self, sandbox, mount_point, safe_hardlinks and session.find(sandbox.get_directory()) is None)
+        if safe_hardlinks and namespace.entered():
+            if session.find(sandbox.get_directory()) is None:
+                session.Session(sandbox).guard()
+            safe_hardlinks = False
+        original(self, sandbox, mount_point, safe_hardlinks)
 
     return __init__

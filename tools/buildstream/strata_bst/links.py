@@ -3,7 +3,8 @@
 
 BuildStream links what it collects in a sandbox; across the overlay's mount that would be a copy. So the link is made
 to the file that the overlay shows: one that was written there, or one of a layer, which is the artifact's file that
-BuildStream's own staging would have linked.
+BuildStream's own staging would have linked. What is linked from the whole root to a directory in it, as compose elements
+do, goes to a plain directory that is mounted there, because a link in an overlay is a copy of the file as well.
 """
 
 import functools
@@ -13,11 +14,22 @@ import stat
 from . import session
 
 
+def wrap_link_files(original):
+    def link_files(src, dest, *, files=None, ignore_missing=False, report_written=False):
+        place = session.find(src.rstrip(os.sep))
+        if place is not None and session.containing(dest) is place:
+            place.mount_plain(dest)
+        return original(src, dest, files=files, ignore_missing=ignore_missing, report_written=report_written)
+
+    return link_files
+
+
 def wrap_safe_link(original):
     def safe_link(src, dest, *, result=None):
-        place = session.containing(src)
-        if place is not None and session.containing(dest) is None:
-            src = shown_file(place, src) or src
+        source, target = session.containing(src), session.containing(dest)
+        plain = target.plain_path(dest) if target is not None else dest
+        if source is not None and plain is not None:
+            src, dest = shown_file(source, src) or src, plain
         original(src, dest, result=result)
 
     return safe_link
@@ -36,6 +48,9 @@ def wrap_force_rmtree(original):
 
 def shown_file(place, path):
     """The regular file that the overlay shows at `path`, where it lies; None where it must be copied."""
+    plain = place.plain_path(path)
+    if plain is not None:
+        return plain
     directory = _directory(os.path.dirname(path))
     if not (directory + "/").startswith(place.root + "/"):
         return None
@@ -49,8 +64,15 @@ def shown_file(place, path):
         if not stat.S_ISREG(mode):
             return None
         # One that was copied up has a mark of it, which must not get into an artifact.
-        return None if at == 0 and os.listxattr(candidate, follow_symlinks=False) else candidate
+        return None if at == 0 and _has_attributes(candidate) else candidate
     return None
+
+
+def _has_attributes(path):
+    try:
+        return bool(os.listxattr(path, follow_symlinks=False))
+    except OSError:  # a file system without any
+        return False
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,10 +9,11 @@ obeyed as before too. Programs that are started get none of them.
 import contextlib
 import ctypes
 import os
+import signal
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
-MS_REC, MS_SLAVE = 0x4000, 0x80000
+MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
 MNT_DETACH = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -80,6 +81,11 @@ def privileged():
         _capabilities(False)
 
 
+def die_with_parent():
+    pr_set_pdeathsig = 1
+    _check(_libc.prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0), "prctl")
+
+
 def mount_overlay(lowers, upper, work, target):
     """lowers: bottom first."""
 
@@ -93,6 +99,11 @@ def mount_overlay(lowers, upper, work, target):
     )
     with privileged():
         _check(_libc.mount(b"overlay", os.fsencode(target), b"overlay", 0, options), f"mount overlay at {target}")
+
+
+def bind(source, target):
+    with privileged():
+        _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND, None), f"bind {source} at {target}")
 
 
 def unmount(target):

@@ -29,7 +29,7 @@ def find(context, store, items, first):
     kept = places.read_kept(context, _KIND, name)
     if kept is None:
         kept = _analyse(wanted_set(store, items).overlaps(), items, first)
-        places.keep(context, _KIND, name, kept)
+        places.keep(context, _KIND, name, kept, items)
     return Report(kept["overlaps"], kept["obstacle"])
 
 

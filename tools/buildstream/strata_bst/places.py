@@ -5,6 +5,7 @@ The store is $STRATA_STORE, else "strata" beside BuildStream's artifacts: on the
 can be hardlinked where a long list of layers is joined.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -42,15 +43,22 @@ def digest(value):
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def _kept(context):
+    return os.path.join(os.path.dirname(context.artifactdir.rstrip("/")), "strata-bst")
+
+
 def kept_directory(context, kind):
-    path = os.path.join(os.path.dirname(context.artifactdir.rstrip("/")), "strata-bst", kind)
+    path = os.path.join(_kept(context), kind)
     os.makedirs(path, exist_ok=True)
     return path
 
 
 def read_kept(context, kind, name):
-    """The JSON value that was kept; None where there is none."""
-    path = os.path.join(os.path.dirname(context.artifactdir.rstrip("/")), "strata-bst", kind, name)
+    """What was kept, a dict; None where there is none."""
+    return _read(os.path.join(_kept(context), kind, name))
+
+
+def _read(path):
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return json.load(file)
@@ -58,9 +66,24 @@ def read_kept(context, kind, name):
         return None
 
 
-def keep(context, kind, name, value):
-    directory = kept_directory(context, kind)
-    fd, temporary = tempfile.mkstemp(dir=directory, prefix=".")
+def keep(context, kind, name, value, items):
+    """Keeps a dict, as long as the layers are there."""
+    value = dict(value, of=[item.path for item in items if item.path])
+    fd, temporary = tempfile.mkstemp(dir=kept_directory(context, kind), prefix=".")
     with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(value, file)
-    os.rename(temporary, os.path.join(directory, name))
+    os.rename(temporary, os.path.join(_kept(context), kind, name))
+
+
+def sweep(context):
+    """Removes what was kept of layers that are gone."""
+    for kind in ("filtered", "integrated", "sets"):  # the first one has layers of the others
+        for entry in os.scandir(kept_directory(context, kind)):
+            if entry.is_dir(follow_symlinks=False):
+                if not os.path.exists(os.path.join(entry.path, "of")):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                continue
+            kept = _read(entry.path)
+            if kept is None or not all(map(os.path.isdir, kept["of"])):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.path)

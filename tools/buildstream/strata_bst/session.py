@@ -68,14 +68,16 @@ def directories_only(top, most=64):
 
 
 class Session:
-    def __init__(self, context, sandbox):
-        self.context = context
+    def __init__(self, sandbox):
+        self.context = sandbox._get_context()
         self.root = sandbox.get_directory()
         self.scratch = sandbox._get_scratch_directory()
         self.items = []
         self.integrated = []  # names of the commands that were run on these items, in order
         self.upper = None
         self.lowers = []
+        self.linked = None  # of a root that BuildStream has staged: where its files are
+        self.plain = {}  # directories in the root that are no part of the overlay: where they lie
         self._mounts = 0
         self._root = self._stage = None
 
@@ -105,8 +107,54 @@ class Session:
         _sessions[self.root] = self
         for path in made:
             os.makedirs(os.path.join(self.root, path), exist_ok=True)
+        self._record()
+
+    def guard(self):
+        """Mounts an overlay above what BuildStream has staged here by hardlinks, so that nothing is written to them."""
+        self.linked = os.path.join(self.scratch, "linked")
+        os.rename(self.root, self.linked)
+        directory = os.path.join(self.scratch, f"strata-{self._mounts}")
+        self._mounts += 1
+        self.lowers, self.upper = [self.linked], os.path.join(directory, "upper")
+        work = os.path.join(directory, "work")
+        for path in (self.root, directory, self.upper, work):
+            os.mkdir(path)
+        namespace.mount_overlay(self.lowers, self.upper, work, self.root)
+        _sessions[self.root] = self
+        self._record()
+
+    def unguard(self):
+        """The reverse, for BuildStream to stage more."""
+        made = self.made()
+        self._take_away()
+        os.rmdir(self.root)
+        os.rename(self.linked, self.root)
+        self.linked = None
+        for path in made:
+            os.makedirs(os.path.join(self.root, path), exist_ok=True)
+
+    def mount_plain(self, path):
+        """A plain directory in the place of one that was made in the root and is empty; else nothing is done."""
+        relative = os.path.relpath(path, self.root)
+        if path in self.plain or any(True for _ in os.scandir(path)):
+            return
+        if any(os.path.lexists(os.path.join(lower, relative)) for lower in self.lowers):
+            return
+        plain = os.path.join(self.scratch, f"strata-plain-{len(self.plain)}")
+        os.mkdir(plain)
+        namespace.bind(plain, path)
+        self.plain[path] = plain
+
+    def plain_path(self, path):
+        """Where a file in a plain directory lies; None where it is in none."""
+        for top, plain in self.plain.items():
+            if path.startswith(top + "/"):
+                return plain + path[len(top) :]
+        return None
+
+    def _record(self):
         with open(os.path.join(os.path.dirname(self.root), RECORD), "w", encoding="utf-8") as file:
-            json.dump({"items": self.items, "upper": self.upper}, file)
+            json.dump({"items": self.items, "linked": self.linked, "upper": self.upper}, file)
 
     @staticmethod
     def _find_upper(directory):
@@ -137,6 +185,9 @@ class Session:
     def _take_away(self):
         """Whether there was something."""
         mounted = _sessions.pop(self.root, None) is not None
+        for path in self.plain:
+            namespace.unmount(path)
+        self.plain = {}
         if mounted:
             namespace.unmount(self.root)
         for handle in (self._stage, self._root):

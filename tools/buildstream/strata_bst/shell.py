@@ -4,6 +4,7 @@
 In what is left of a failed build the root is mounted again, with what the build had written.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -47,10 +48,14 @@ def _mount_again(element, directory):
     root = os.path.join(directory, "root")
     work = os.path.join(directory, "scratch", f"strata-work-{os.getpid()}")
     try:
-        items = [Item(*item) for item in record["items"]]
-        composed = wanted_set(places.store(element._get_context()), items).compose()
+        if record["linked"]:
+            lowers = [record["linked"]]
+        else:
+            items = [Item(*item) for item in record["items"]]
+            composed = wanted_set(places.store(element._get_context()), items).compose()
+            lowers = composed.lowers
         os.makedirs(work)
-        namespace.mount_overlay(composed.lowers, record["upper"], work, root)
+        namespace.mount_overlay(lowers, record["upper"], work, root)
     except (strata.Error, OSError) as problem:
         raise SandboxError(f"The root of the failed build cannot be shown: {problem}") from problem
     return root
@@ -67,8 +72,7 @@ def _in_namespace(run):
         os.close(reading)
         _child(run, writing, terminal)
     os.close(writing)
-    with open(reading, "rb") as answer:
-        said = answer.read()
+    said = _read_all(reading)
     _, status = os.waitpid(child, 0)
     if terminal:
         _take_terminal()
@@ -80,18 +84,31 @@ def _in_namespace(run):
     raise value
 
 
+def _read_all(fd):
+    """Ctrl-C is for the shell."""
+    said = b""
+    with open(fd, "rb", buffering=0) as answer:
+        while True:
+            try:
+                part = answer.read(65536)
+                if not part:
+                    return said
+                said += part
+            except KeyboardInterrupt:
+                continue
+
+
 def _child(run, writing, terminal):
     answer = (False, SandboxError("The shell could not be started"))
     try:
+        namespace.die_with_parent()
         # The sandbox hands the terminal back to the leader of the group, by this process's id.
         if terminal:
             os.setpgid(0, 0)
             _take_terminal()
         utils._main_pid = os.getpid()
-        try:
+        with contextlib.suppress(OSError):  # staged by BuildStream's own means
             namespace.enter()
-        except OSError:
-            pass  # staged by BuildStream's own means
         answer = (True, run())
     except BstError as problem:
         answer = (False, problem)

@@ -28,6 +28,9 @@ def wrap(original):
             obstacle = _stage(self, sandbox, scope, path, include, exclude, orphans)
             if obstacle is None:
                 return
+            place = session.find(sandbox.get_directory())
+            if place and place.linked and place.made() is not None:
+                place.unguard()
         original(self, sandbox, scope, path=path, include=include, exclude=exclude, orphans=orphans)
         self.log("Not staged as an overlay", detail=obstacle)
 
@@ -79,7 +82,9 @@ def _open_place(element, sandbox):
     if place is None:
         if os.listdir(root):
             raise Obstacle("the sandbox is not empty")
-        return Session(element._get_context(), sandbox)
+        return Session(sandbox)
+    if place.linked:
+        raise Obstacle("the sandbox was staged by hardlinks before")
     if place.made() is None:
         raise Obstacle("something was written in the sandbox before")
     return place
