@@ -16,11 +16,16 @@ foreach(component ${CPACK_COMPONENTS_ALL})
   endif()
 endforeach()
 
+# Where Debian's Python looks.
+file(MAKE_DIRECTORY ${CPACK_TEMPORARY_DIRECTORY}/strata/usr/lib/python3/dist-packages)
+file(CREATE_LINK ../../../share/strata/python/strata.py
+  ${CPACK_TEMPORARY_DIRECTORY}/strata/usr/lib/python3/dist-packages/strata.py SYMBOLIC)
+
 # What lintian would complain of, and why it is so.
 foreach(component ${CPACK_COMPONENTS_ALL})
   set(overrides "# It did not come from a wish in Debian's bug tracker.\ninitial-upload-closes-no-bugs *\n")
-  if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/debian/${component}.overrides)
-    file(READ ${CMAKE_CURRENT_LIST_DIR}/debian/${component}.overrides own)
+  if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/debian/${component}/overrides)
+    file(READ ${CMAKE_CURRENT_LIST_DIR}/debian/${component}/overrides own)
     string(APPEND overrides "${own}")
   endif()
   file(WRITE ${CPACK_TEMPORARY_DIRECTORY}/${component}/usr/share/lintian/overrides/${component} "${overrides}")

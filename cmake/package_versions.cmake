@@ -5,4 +5,4 @@ set(CPACK_DEBIAN_LIBSTRATA-DEV_PACKAGE_DEPENDS
 # Written by package_files.cmake, but the ldconfig trigger.
 set(strata_control ${CPACK_PACKAGE_DIRECTORY}/_CPack_Packages)
 set(CPACK_DEBIAN_LIBSTRATA0_PACKAGE_CONTROL_EXTRA
-  "${CMAKE_CURRENT_LIST_DIR}/debian/triggers;${strata_control}/shlibs;${strata_control}/symbols")
+  "${CMAKE_CURRENT_LIST_DIR}/debian/libstrata0/triggers;${strata_control}/shlibs;${strata_control}/symbols")

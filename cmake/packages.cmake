@@ -30,18 +30,22 @@ set(CPACK_PROJECT_CONFIG_FILE ${CMAKE_CURRENT_LIST_DIR}/package_versions.cmake)
 set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/package_files.cmake)
 
 # The executables are static, so they depend on nothing. newuidmap gives a sandbox more than one id;
-# fuse-overlayfs is for `strata stage` where the caller may not mount.
+# fuse-overlayfs is for `strata stage` where the caller may not mount; Python and the library are for
+# strata-bst.
 set(CPACK_DEBIAN_STRATA_PACKAGE_NAME strata)
 set(CPACK_DEBIAN_STRATA_PACKAGE_SECTION devel)
-set(CPACK_DEBIAN_STRATA_PACKAGE_RECOMMENDS "uidmap, fuse-overlayfs")
+set(CPACK_DEBIAN_STRATA_PACKAGE_RECOMMENDS "uidmap, fuse-overlayfs, python3, libstrata0")
+set(CPACK_DEBIAN_STRATA_PACKAGE_SUGGESTS buildstream)
+set(CPACK_DEBIAN_STRATA_PACKAGE_CONTROL_EXTRA "${CMAKE_CURRENT_LIST_DIR}/debian/strata/prerm")
 set(CPACK_COMPONENT_STRATA_DESCRIPTION "stages build dependencies as layers, without copying a file
 Each dependency of a build is an immutable layer. strata stacks the layers
 that a build needs by overlayfs, in namespaces of its own, runs the build in
 there, and keeps what it wrote as the next layer. It needs no root, no daemon
 and no container engine.
 .
-This package has the command line, and strata-bwrap, which takes the command
-line of bubblewrap and mounts layers too.")
+This package has the command line; strata-bwrap, which takes the command line
+of bubblewrap and mounts layers too; strata-bst, by which BuildStream stages
+through strata; and the Python module strata, for libstrata.")
 
 set(CPACK_DEBIAN_LIBSTRATA0_PACKAGE_NAME libstrata0)
 set(CPACK_DEBIAN_LIBSTRATA0_PACKAGE_SECTION libs)

@@ -152,6 +152,8 @@ def machine(prepared, strata_binary, tmp_path_factory):
     directory = tmp_path_factory.mktemp("machine")
     # TMPDIR may lie in a directory of root's; what is below need not be entered by others then.
     made = RootMachine(directory, prepared) if os.geteuid() == 0 else SandboxMachine(directory, prepared, strata_binary)
+    # Nothing of it has to survive a crash.
+    made.run("echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/unsafe-io").ok()
     # A --cache is its maker's alone until that is changed.
     made.run("chmod 755 /home && useradd --create-home --shell /bin/bash user").ok()
     yield made
@@ -179,3 +181,11 @@ def installed(machine, prepared, bare_files):
     """The machine with the packages and what they recommend."""
     machine.run("apt-get update -q && apt-get install -q -y " + " ".join(packages(prepared, "old"))).ok()
     return machine
+
+
+@pytest.fixture(scope="session")
+def workshop(installed):
+    """The machine with compilers, too, and a tree of sources, ~/sources."""
+    installed.run("apt-get install -q -y --no-install-recommends g++ make cmake pkgconf python3").ok()
+    installed.run("mkdir sources; echo flour >sources/flour", user="user").ok()
+    return installed

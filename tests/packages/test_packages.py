@@ -27,6 +27,18 @@ def test_files_belong_to_root_and_to_their_package(installed, prepared):
         assert wrong.out == ""
 
 
+def test_debians_python_finds_the_module_and_what_it_compiles_does_not_stay(installed):
+    # By root, whose python3 writes beside the module; the last test sees that it is gone.
+    version = installed.run("python3 -c 'import strata; print(strata.version())'").ok().out
+    assert installed.run("strata --version").ok().out.endswith(version)
+
+
+def test_strata_bst_without_buildstream_says_what_it_lacks(installed):
+    said = installed.run("strata-bst build x.bst", user="user")
+    assert said.returncode != 0
+    assert "strata-bst: BuildStream 1.6.8 is needed" in said.stderr
+
+
 def test_an_upgrade_keeps_stores_and_what_is_in_them(installed, prepared):
     installed.run("strata import -q --name kept /packages/bare.tar", user="user").ok()
     installed.run("apt-get install -q -y " + " ".join(packages(prepared, "new"))).ok()
