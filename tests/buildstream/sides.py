@@ -19,12 +19,15 @@ PATIENCE = 120  # seconds for one call; a dozen elements take 5
 
 VOLATILE = (
     (re.compile(r"\d\d:\d\d:\d\d|--:--:--"), "TIME"),
-    (re.compile(r"(?<=[0-9a-f]-(?:build|fetch|track)\.)\d+(?=\.log)"), "PID"),
+    (re.compile(r"(?<=-build\.)\d+(?=\.log)"), "PID"),
     (re.compile(r"(/build/[^/\s']*?-)[a-z0-9_]{8}(?=[/\s']|$)"), r"\1TEMP"),
     (re.compile(r"(?<=Session Start: ).*"), "DATE"),
     (re.compile(r"[0-9.]+[BKMGT] / infinity"), "SIZE / infinity"),
     (re.compile(r"(?<=cached size )\d+"), "SIZE"),
 )
+
+# Of what has an open workspace, the key depends on where that is.
+KEYS = re.compile(r"\b[0-9a-f]{8}(?:[0-9a-f]{56})?\b")
 
 
 class Ended:
@@ -66,10 +69,14 @@ class Side:
             self.env[f"XDG_{kind}_HOME"] = str(self.home / path)
         self.env.update(environment)
         self.cache = self.home / "cache" / "buildstream"
+        self.hide_keys = False
 
     def words(self, *words):
         options = ("--config", self.home / "bst.conf", "--no-interactive", "--no-colors", "-C", self.project)
         return [str(word) for word in (self.program, *options, *words)]
+
+    def environment(self, more):
+        return self.env | more
 
     def start(self, *words, **popen):
         """A call that the test will stop, in a session of its own as a shell with job control gives it."""
@@ -99,7 +106,7 @@ class Side:
         text = text.replace(str(self.home), "HOME")
         for pattern, standing in VOLATILE:
             text = pattern.sub(standing, text)
-        return text
+        return KEYS.sub("KEY", text) if self.hide_keys else text
 
     # --- what came of it
 
@@ -107,6 +114,10 @@ class Side:
         """The names under which artifacts are kept: project/element/key."""
         heads = self.cache / "artifacts/cas/refs/heads"
         return {str(path.relative_to(heads)): path for path in sorted(heads.rglob("*")) if path.is_file()}
+
+    def newest(self, element):
+        """The ref of an element's newest artifact."""
+        return max((ref for ref in self.refs() if ref.split("/")[1] == element), key=lambda ref: self.refs()[ref].stat().st_mtime_ns)
 
     def artifact(self, ref, *parts):
         """Of an artifact as it is stored, the subdirectories `files` and `meta`: {path: what is there}."""
