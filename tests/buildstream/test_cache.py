@@ -79,9 +79,9 @@ def test_expired_artifacts_are_the_same_ones(pair):
     pair.write(write)
     for side in pair.sides:
         with (side.home / "bst.conf").open("a") as file:
-            file.write("cache:\n  quota: 12M\n")
+            file.write("cache:\n  quota: 1919M\n")  # BuildStream takes 2 GB off it, and 12 MB are left
     for number in (0, 1, 2, 3, 0, 1):
-        pair.same_messages(*pair.bst("--builders", "1", "build", f"user-{number}.bst"))
+        pair.bst("--builders", "1", "build", f"user-{number}.bst", status=0)
     names = [{ref.split("/")[1] for ref in side.refs()} for side in pair.sides]
     same(*map(sorted, names))
     assert "big-2" not in names[0], "nothing has expired"

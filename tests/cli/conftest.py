@@ -379,7 +379,11 @@ def _children():
     found = {}
     me = os.getpid()
     for entry in Path(f"/proc/{me}/task").iterdir():
-        for pid in map(int, (entry / "children").read_text().split()):
+        try:
+            pids = (entry / "children").read_text().split()
+        except OSError:
+            continue  # a thread that has ended; its children are now another one's
+        for pid in map(int, pids):
             try:
                 if os.waitpid(pid, os.WNOHANG)[0] == pid:
                     continue
