@@ -64,8 +64,8 @@ def test_a_cache_that_was_moved(built):
 
 
 def test_a_store_that_is_gone_is_made_again(built):
-    store = built.strata.home / "data/strata"
-    shutil.rmtree(store, ignore_errors=True)
+    store = built.strata.cache / "strata"
+    shutil.rmtree(store, ignore_errors=True)  # not there where both sides are bst
     rebuild(built, "echo again")
 
 
