@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/id_map.h"
 
-#include <spawn.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -12,7 +11,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/helper_program.h"
 #include "base/io.h"
+#include "base/own_thread.h"
 #include "base/process.h"
 #include "base/subordinate_ids.h"
 #include "base/sys.h"
@@ -109,64 +110,41 @@ Result<void> DenySetgroups(pid_t pid) {
   return WriteAll(fd.get(), "deny", path);
 }
 
-// A newuidmap or newgidmap that runs.
-struct Helper {
-  const char* name = nullptr;
-  Process process;
-  UniqueFd words;  // what it says when it fails
-};
-
-Result<Helper> StartHelper(pid_t pid, const IdKind& kind, const std::vector<IdRange>& ranges) {
+Result<HelperProgram> StartHelper(pid_t pid, const IdKind& kind,
+                                  const std::vector<IdRange>& ranges) {
   STRATA_ASSIGN(std::string program, FindHelper(kind.helper));
-  std::vector<std::string> words = {kind.helper, std::to_string(pid)};
+  std::vector<std::string> words = {std::move(program), std::to_string(pid)};
   for (const IdRange& range : ranges) {
     for (uint32_t number : {range.inside, range.outside, range.count}) {
       words.push_back(std::to_string(number));
     }
   }
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  STRATA_ASSIGN(Pipe said, MakePipe());
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, 0, 1);
-  ::posix_spawn_file_actions_adddup2(&actions, said.write.get(), 2);
-  pid_t helper = -1;
-  const int error =
-      ::posix_spawn(&helper, program.c_str(), &actions, nullptr, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return FailSys(error, "posix_spawn", program);
-  return Helper{kind.helper, Process(helper, UniqueFd()), std::move(said.read)};
+  return HelperProgram::Start(std::move(words), {});
 }
 
-Result<void> Finish(Helper& helper) {
-  if (!helper.process.running()) return {};
-  STRATA_ASSIGN(std::string words, ReadAll(helper.words.get(), helper.name));
-  Result<ExitStatus> status = helper.process.Wait();
-  const bool lost = !status && status.error().sys_errno() == ECHILD;  // the caller ignores SIGCHLD
-  if (!status && !lost) return Unexpected(std::move(status).error());
-  // It never fails without a word, but by being killed; then the next step fails.
-  if (lost ? words.empty() : status->ShellCode() == 0) return {};
-  while (!words.empty() && words.back() == '\n') words.pop_back();
-  const std::string prefix = std::string(helper.name) + ": ";
-  if (words.compare(0, prefix.size(), prefix) == 0) words.erase(0, prefix.size());
-  if (words.empty()) words = fmt::format("failed with status {}", status->ShellCode());
+Result<void> Finish(HelperProgram& helper, const IdKind& kind) {
+  if (!helper.running()) return {};
+  STRATA_ASSIGN(HelperProgram::End end, helper.Wait());
+  if (end.status == 0) return {};
+  const std::string prefix = std::string(kind.helper) + ": ";
+  if (end.words.starts_with(prefix)) end.words.erase(0, prefix.size());
+  if (end.words.empty()) end.words = fmt::format("failed with status {}", end.status);
   return Unexpected(
-      Error(Errc::kUnsupported, prefix + words)
+      Error(Errc::kUnsupported, prefix + end.words)
           .Hint(fmt::format("{} must be setuid root or have file capabilities, and {} must have a "
                             "line for you; `strata doctor` says more",
-                            helper.name,
-                            helper.name == kUids.helper ? kUids.ranges : kGids.ranges)));
+                            kind.helper, kind.ranges)));
 }
 
-// What a child sends that has done its work; one that was killed sends nothing.
-constexpr std::string_view kDone = "done";
-
+// What the child has to say in the end: a mark, so that silence means that it was killed, and for a failure its
 // code, errno, message and hint, each ended by NUL.
-std::string Describe(const Error& error) {
-  std::string text = fmt::format("{}", static_cast<int>(error.code()));
+constexpr char kDone = '.';
+
+std::string Describe(const Result<void>& done) {
+  std::string text(1, kDone);
+  if (done) return text;
+  const Error& error = done.error();
+  text += fmt::format("{}", static_cast<int>(error.code()));
   text += '\0';
   text += fmt::format("{}", error.sys_errno());
   text += '\0';
@@ -177,12 +155,14 @@ std::string Describe(const Error& error) {
   return text;
 }
 
-Error Understand(const std::string& text) {
+Result<void> Understand(const std::string& text) {
+  if (text.empty()) return Fail(Errc::kSystem, "a child process was killed");
+  if (text.size() == 1) return {};
   std::string fields[4];
-  size_t at = 0;
+  size_t at = 1;
   for (std::string& field : fields) {
     size_t end = text.find('\0', at);
-    if (end == std::string::npos) return {Errc::kSystem, "a child process ended early"};
+    if (end == std::string::npos) return Fail(Errc::kSystem, "a child process ended early");
     field = text.substr(at, end - at);
     at = end + 1;
   }
@@ -192,7 +172,7 @@ Error Understand(const std::string& text) {
   if (sys_errno != 0 && fields[2].size() > reason) {  // its text ends with the reason
     error = Error::Sys(sys_errno, fields[2].substr(0, fields[2].size() - reason));
   }
-  return fields[3].empty() ? error : std::move(error).Hint(std::move(fields[3]));
+  return Unexpected(fields[3].empty() ? error : std::move(error).Hint(std::move(fields[3])));
 }
 
 // In the child: `ready` tells that the namespace is there, `go` that it has its ids.
@@ -250,8 +230,8 @@ Result<IdMapping> SubordinateIds() {
 }
 
 Result<void> WriteIdMaps(pid_t pid, const IdMapping& mapping) {
-  Helper uids;
-  Helper gids;
+  HelperProgram uids;
+  HelperProgram gids;
   STRATA_ASSIGN(bool uids_written, WriteMap(pid, kUids, mapping.uids));
   if (!uids_written) {
     STRATA_ASSIGN(uids, StartHelper(pid, kUids, mapping.uids));
@@ -262,26 +242,44 @@ Result<void> WriteIdMaps(pid_t pid, const IdMapping& mapping) {
   if (!gids_written) {
     STRATA_ASSIGN(gids, StartHelper(pid, kGids, mapping.gids));
   }
-  STRATA_TRY(Finish(uids));
-  return Finish(gids);
+  STRATA_TRY(Finish(uids, kUids));
+  return Finish(gids, kGids);
 }
+
+namespace {
+
+// The child's part. Never returns: what is below on the stack is the caller's, and may be anybody's.
+[[noreturn]] void WorkAndReport(const std::function<Result<void>()>& work, int ready, int go,
+                                int report) noexcept {
+  sys::Prctl(PR_SET_PDEATHSIG, SIGKILL);
+  try {
+    Result<void> done = EnterNamespace(ready, go);
+    if (done) done = work();
+    static_cast<void>(WriteAll(report, Describe(done), "report"));
+  } catch (const std::exception&) {
+    static_cast<void>(
+        WriteAll(report, Describe(Fail(Errc::kSystem, "out of memory")), "report"));
+  }
+  sys::ExitNow(0);
+}
+
+}  // namespace
 
 Result<void> RunInMapping(const IdMapping& mapping, const std::function<Result<void>()>& work) {
   STRATA_ASSIGN(Pipe report, MakePipe());
   STRATA_ASSIGN(Pipe ready, MakePipe());
   STRATA_ASSIGN(Pipe go, MakePipe());
-  const pid_t pid = ::fork();  // glibc's, so that the child has a heap that works
-  if (pid < 0) return FailSys(errno, "fork");
-  if (pid == 0) {
-    sys::Prctl(PR_SET_PDEATHSIG, SIGKILL);
-    go.write.reset();
-    Result<void> done = EnterNamespace(ready.write.get(), go.read.get());
-    ready.write.reset();
-    if (done) done = work();
-    static_cast<void>(WriteAll(report.write.get(),
-                               done ? std::string(kDone) : Describe(done.error()), "report"));
-    sys::ExitNow(0);
+  pid_t pid;
+  {
+    SignalsBlocked blocked;  // and so they stay in the child: the handlers there are the caller's
+    pid = ::fork();          // glibc's, so that the child has a heap that works
+    if (pid == 0) {
+      ::close(go.write.get());
+      ::close(report.read.get());
+      WorkAndReport(work, ready.write.release(), go.read.get(), report.write.get());
+    }
   }
+  if (pid < 0) return FailSys(errno, "fork");
   Process child(pid, UniqueFd());
   report.write.reset();
   ready.write.reset();
@@ -291,10 +289,9 @@ Result<void> RunInMapping(const IdMapping& mapping, const std::function<Result<v
     STRATA_TRY(WriteAll(go.write.get(), std::string_view(&byte, 1), "pipe"));
   }
   STRATA_ASSIGN(std::string text, ReadAll(report.read.get(), "report"));
-  static_cast<void>(child.Wait());  // its status may be lost
-  if (text.empty()) return Fail(Errc::kSystem, "a child process was killed");
-  if (text == kDone) return {};
-  return Unexpected(Understand(text));
+  // Its report says more than its status, which is lost where the process ignores SIGCHLD.
+  static_cast<void>(child.Wait());
+  return Understand(text);
 }
 
 }  // namespace strata

@@ -23,6 +23,7 @@ class SignalsBlocked {
   ~SignalsBlocked();
   SignalsBlocked(const SignalsBlocked&) = delete;
   SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+  const sigset_t& before() const { return before_; }
 
  private:
   sigset_t before_;

@@ -233,24 +233,25 @@ class Verifier {
     const bool shared = st.st_nlink > 1 && options_.known != nullptr;
     std::optional<Digest> digest = shared ? options_.known->Find(st.st_ino) : std::nullopt;
     if (!digest) {
-      digest = Hash(index, fd.get());
+      digest = Hash(index, fd.get(), e.size);
       if (!digest) return;
       if (shared) options_.known->Add(st.st_ino, *digest);
     }
     if (*digest != e.digest) Add(index, "has other content");
   }
 
-  std::optional<Digest> Hash(uint32_t index, int fd) {
-    thread_local std::vector<char> buffer(kBuffer);
+  std::optional<Digest> Hash(uint32_t index, int fd, uint64_t expected) {
+    const size_t room = static_cast<size_t>(std::clamp<uint64_t>(expected, 1, kBuffer));
+    const auto buffer = std::make_unique_for_overwrite<char[]>(room);
     Sha256 hash;
     for (;;) {
-      int64_t size = sys::Read(fd, buffer.data(), buffer.size());
+      int64_t size = sys::Read(fd, buffer.get(), room);
       if (size < 0) {
         Failed(index, static_cast<int>(-size), "read");
         return std::nullopt;
       }
       if (size == 0) return hash.Finish();
-      hash.Update(buffer.data(), static_cast<size_t>(size));
+      hash.Update(buffer.get(), static_cast<size_t>(size));
       if (options_.progress != nullptr) options_.progress->bytes += static_cast<uint64_t>(size);
     }
   }

@@ -128,10 +128,9 @@ bool Glob::Takes(const Token& token, uint8_t byte) const {
 // All places in the pattern at which a match can stand, moved on byte by byte: no pattern makes it
 // slow.
 bool Glob::Matches(std::string_view path) const {
-  static thread_local std::vector<uint8_t> here;
-  static thread_local std::vector<uint8_t> next;
   const size_t end = tokens_.size();
-  here.assign(end + 1, 0);
+  std::vector<uint8_t> here(end + 1, 0);
+  std::vector<uint8_t> next;
   here[0] = 1;
   auto skip = [&](std::vector<uint8_t>& places) {  // what may match nothing
     for (size_t i = 0; i < end; ++i) {

@@ -3,17 +3,15 @@
 // The stagers themselves; see stager.h.
 #include <dirent.h>
 #include <fcntl.h>
-#include <spawn.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/helper_program.h"
 #include "base/io.h"
 #include "base/own_thread.h"
-#include "base/process.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "stager/flatten_chain.h"
@@ -21,8 +19,6 @@
 #include "stager/overlay.h"
 #include "stager/scratch.h"
 #include "stager/stager.h"
-
-extern char** environ;
 
 namespace strata {
 namespace {
@@ -98,42 +94,6 @@ class OverlayStager : public Stager {
   }
 };
 
-// What the daemon wrote before it gave up: the last line.
-std::string LastWords(int fd) {
-  std::string text(4096, '\0');
-  ssize_t size = ::pread(fd, text.data(), text.size(), 0);
-  text.resize(size > 0 ? static_cast<size_t>(size) : 0);
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text.substr(text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1);
-}
-
-// Runs a helper program of the system, in the store, with `kept` (or -1) as a descriptor of its own
-// that it and what it becomes keep. kUnsupported where there is no such program or it fails.
-Result<void> RunHelper(const Store& store, std::vector<std::string> argv, int kept) {
-  UniqueFd words(::memfd_create("stderr", MFD_CLOEXEC));
-  if (!words.valid()) return FailSys(errno, "memfd_create");
-  std::vector<char*> pointers;
-  for (std::string& argument : argv) pointers.push_back(argument.data());
-  pointers.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, 0, 1);
-  ::posix_spawn_file_actions_adddup2(&actions, words.get(), 2);
-  ::posix_spawn_file_actions_addfchdir_np(&actions, store.fd());
-  if (kept >= 0) ::posix_spawn_file_actions_adddup2(&actions, kept, kept);  // takes CLOEXEC off
-  pid_t pid;
-  int error = ::posix_spawnp(&pid, argv[0].c_str(), &actions, nullptr, pointers.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return Fail(Errc::kUnsupported, "{}: {}", argv[0], ::strerrordesc_np(error));
-  Process helper(pid, UniqueFd());
-  STRATA_ASSIGN(ExitStatus status, helper.Wait());
-  if (status.ShellCode() == 0) return {};
-  return Fail(Errc::kUnsupported, "{}: {}", argv[0],
-              LastWords(words.get()).empty() ? fmt::format("status {}", status.ShellCode())
-                                             : LastWords(words.get()));
-}
-
 std::string EscapeOption(const std::string& path) {
   std::string escaped;
   for (char c : path) {
@@ -158,15 +118,17 @@ class FuseStager : public Stager {
       options += fmt::format(",upperdir={0}/upper,workdir={0}/work", site.scratch);
     }
     // Its daemon inherits the lease, and gc sees it for as long as the root is mounted.
-    return RunHelper(*site.store, {"fuse-overlayfs", "-o", options, site.directory},
-                     site.root->lease.fd());
+    HelperProgram::Setup setup;
+    setup.directory = site.store->fd();
+    setup.kept = site.root->lease.fd();
+    return RunHelperProgram({"fuse-overlayfs", "-o", options, site.directory}, setup);
   }
 
-  Result<void> Remove(const Store& store, const StageRecord& record) const override {
+  Result<void> Remove(const Store&, const StageRecord& record) const override {
     Result<void> unmounted = UnmountAt(record);
     if (unmounted || unmounted.error().sys_errno() != EPERM) return unmounted;
     for (const char* program : {"fusermount3", "fusermount"}) {
-      unmounted = RunHelper(store, {program, "-u", "--", record.directory}, -1);
+      unmounted = RunHelperProgram({program, "-u", "--", record.directory}, {});
       if (unmounted) return {};
     }
     return Unexpected(Error(Errc::kBusy, unmounted.error().message())
