@@ -2,8 +2,8 @@
 """Element.integrate: integration commands run once for a list of layers, and what they change becomes another layer.
 
 What they see is the layers below, the commands that ran before, their environment and ids. A rebuild, and every
-other element with the same dependencies, mounts that layer instead of running them; what they wrote to the log then
-is written again.
+other element with the same dependencies, mounts that layer instead of running them; what they wrote then is
+written again.
 """
 
 import os
@@ -12,7 +12,7 @@ from buildstream.element import ElementError
 
 import strata
 
-from . import places, session
+from . import output, places, session
 from .session import Item
 
 _KIND = "integrated"
@@ -31,9 +31,9 @@ def wrap(original):
         if kept is None or not _show(place, kept["layer"]):
             _run(self, sandbox, place, commands, name)
         else:
-            for command, output in zip(commands, kept["output"]):
+            for command, texts in zip(commands, kept["said"]):
                 self.status("Running integration command", detail=command)
-                _write_log(sandbox, output)
+                output.repeat(sandbox, texts)
         place.integrated.append(name)
         # As running them does.
         for mark in sandbox._get_marked_directories():
@@ -71,7 +71,7 @@ def _show(place, layer):
 def _run(element, sandbox, place, commands, name):
     # A sandbox makes the directories that it mounts something at. They are nothing that the commands have changed.
     missing = _missing_directories(place.root, sandbox)
-    output = _run_commands(element, sandbox, commands)
+    said = _run_commands(element, sandbox, commands)
     for path in reversed(missing):
         if os.path.isdir(path) and not os.listdir(path):
             os.rmdir(path)
@@ -84,44 +84,20 @@ def _run(element, sandbox, place, commands, name):
         _run_commands(element, sandbox, commands)
         return
     place.show(items + ([Item(None, layer, None)] if layer else []))
-    places.keep(place.context, _KIND, name, {"layer": layer, "output": output}, items)
+    places.keep(place.context, _KIND, name, {"layer": layer, "said": said}, items)
 
 
 def _run_commands(element, sandbox, commands):
-    """What each of them wrote to the log."""
-    output = []
+    """What each of them wrote: to the log, or to standard output and error."""
+    said = []
     for command in commands:
         element.status("Running integration command", detail=command)
-        start = _log_size(sandbox)
-        status = sandbox.run(["sh", "-e", "-c", command], 0, env=element.get_environment(), cwd="/")
+        with output.recorded(sandbox) as recorded:
+            status = sandbox.run(["sh", "-e", "-c", command], 0, env=element.get_environment(), cwd="/")
         if status != 0:
             raise ElementError(f"Command '{command}' failed with exitcode {status}")
-        output.append(_read_log(sandbox, start))
-    return output
-
-
-# Of a build, standard output and error are its log. A shell's are the terminal, of which nothing is kept.
-
-
-def _log_size(sandbox):
-    log, _ = sandbox._get_output()
-    return os.fstat(log.fileno()).st_size if log else 0
-
-
-def _read_log(sandbox, start):
-    log, _ = sandbox._get_output()
-    if not log:
-        return ""
-    with open(log.name, "rb") as file:
-        file.seek(start)
-        return file.read().decode("utf-8", "surrogateescape")
-
-
-def _write_log(sandbox, text):
-    log, _ = sandbox._get_output()
-    if log:
-        log.flush()
-        os.write(log.fileno(), text.encode("utf-8", "surrogateescape"))
+        said.append(recorded.texts)
+    return said
 
 
 def _missing_directories(root, sandbox):

@@ -41,6 +41,7 @@ def apply_patches(bwrap):
     from buildstream import element, utils
     from buildstream._artifactcache.artifactcache import ArtifactCache
     from buildstream._scheduler.jobs.job import Job
+    from buildstream._stream import Stream
     from buildstream.sandbox import _mount
 
     from . import artifacts, integration, links, shell, staging
@@ -60,7 +61,9 @@ def apply_patches(bwrap):
         "self sandbox scope path include exclude orphans",
         staging.wrap,
     )
+    replace(element.Element, "_assemble", "self", links.wrap_assemble)
     replace(element.Element, "integrate", "self sandbox", integration.wrap)
+    replace(Stream, "_checkout_hardlinks", "self sandbox_root directory", links.wrap_checkout_hardlinks)
     replace(element.Element, "_prepare_sandbox", "self scope directory deps integrate", wrap_prepare_sandbox)
     replace(element.Element, "_shell", "self scope directory mounts isolate prompt command", shell.wrap)
 

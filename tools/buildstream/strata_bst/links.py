@@ -9,9 +9,12 @@ do, goes to a plain directory that is mounted there, because a link in an overla
 
 import functools
 import os
+import shutil
 import stat
 
-from . import session
+from buildstream import utils
+
+from . import namespace, session
 
 
 def wrap_link_files(original):
@@ -44,6 +47,53 @@ def wrap_force_rmtree(original):
         original(rootpath, **kwargs)
 
     return _force_rmtree
+
+
+def wrap_checkout_hardlinks(original):
+    """BuildStream renames the root, if it can; what is mounted there is linked instead, as it is."""
+
+    def _checkout_hardlinks(self, sandbox_root, directory):
+        place = session.find(sandbox_root)
+        if place is not None and utils.safe_remove(directory):
+            _clone(place, sandbox_root, directory)
+        else:
+            original(self, sandbox_root, directory)
+
+    return _checkout_hardlinks
+
+
+def wrap_assemble(original):
+    """Of a failed build BuildStream leaves the sandbox, for whoever wants to look into it: as links, like its own."""
+
+    def _assemble(self):
+        try:
+            return original(self)
+        except BaseException:
+            for place in session.all_of_them():
+                kept = os.path.join(place.scratch, "kept")
+                # As its own staging, it does not ask for permissions in between.
+                with namespace.privileged():
+                    _clone(place, place.root, kept)
+                    place.leave(kept)
+            raise
+
+    return _assemble
+
+
+def _clone(place, source, target):
+    """A tree of hardlinks to what the root shows at `source`."""
+    os.mkdir(target)
+    for entry in os.scandir(source):
+        copy = os.path.join(target, entry.name)
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), copy)
+        elif entry.is_dir():
+            _clone(place, entry.path, copy)
+        elif entry.is_file():
+            utils.safe_link(shown_file(place, entry.path) or entry.path, copy)
+        else:  # a FIFO, a socket: only where it was made
+            os.link(os.path.join(place.upper, os.path.relpath(entry.path, place.root)), copy)
+    shutil.copystat(source, target)
 
 
 def shown_file(place, path):

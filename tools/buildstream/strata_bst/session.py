@@ -3,13 +3,13 @@
 
 The root stays mounted at BuildStream's own sandbox directory, in the namespace of the job, so that all of
 BuildStream sees there what it would see had the files been linked. What is written lies in the sandbox's scratch
-directory, and so stays behind where BuildStream keeps the sandbox of a failed build. More layers, or the result of
+directory. More layers, or the result of
 integration commands, mean another mount at the same place; that is possible as long as only directories were made.
 """
 
 import collections
-import json
 import os
+import shutil
 
 from buildstream._exceptions import SandboxError
 
@@ -19,8 +19,6 @@ from . import namespace, places
 
 # A layer: an unmanaged directory with its key and view, or (with neither path nor view) one of the store by its id.
 Item = collections.namedtuple("Item", "path key view")
-# In a sandbox directory: what its root is made of, for whoever opens a shell in it later.
-RECORD = "strata.json"
 
 _sessions = {}  # by the sandbox's root directory
 
@@ -34,6 +32,10 @@ def below(path):
     """The Sessions in a directory."""
     prefix = path.rstrip("/") + "/"
     return [session for root, session in _sessions.items() if root.startswith(prefix)]
+
+
+def all_of_them():
+    return list(_sessions.values())
 
 
 def containing(path):
@@ -107,7 +109,6 @@ class Session:
         _sessions[self.root] = self
         for path in made:
             os.makedirs(os.path.join(self.root, path), exist_ok=True)
-        self._record()
 
     def guard(self):
         """Mounts an overlay above what BuildStream has staged here by hardlinks, so that nothing is written to them."""
@@ -121,7 +122,6 @@ class Session:
             os.mkdir(path)
         namespace.mount_overlay(self.lowers, self.upper, work, self.root)
         _sessions[self.root] = self
-        self._record()
 
     def unguard(self):
         """The reverse, for BuildStream to stage more."""
@@ -151,10 +151,6 @@ class Session:
             if path.startswith(top + "/"):
                 return plain + path[len(top) :]
         return None
-
-    def _record(self):
-        with open(os.path.join(os.path.dirname(self.root), RECORD), "w", encoding="utf-8") as file:
-            json.dump({"items": self.items, "linked": self.linked, "upper": self.upper}, file)
 
     @staticmethod
     def _find_upper(directory):
@@ -199,3 +195,15 @@ class Session:
     def end(self):
         """Unmounts, and removes what was written."""
         self._take_away()
+
+    def leave(self, tree):
+        """Puts a plain directory, in the scratch, in the place of the mount."""
+        linked = self.linked
+        self._take_away()
+        os.rmdir(self.root)
+        os.rename(tree, self.root)
+        if linked:
+            shutil.rmtree(linked)
+        for name in os.listdir(self.scratch):
+            if name.startswith("strata-"):
+                shutil.rmtree(os.path.join(self.scratch, name))

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bst shell, in a process of its own: the one that runs bst may have threads, and so cannot enter a namespace.
-
-In what is left of a failed build the root is mounted again, with what the build had written.
-"""
+"""bst shell, in a process of its own: the one that runs bst may have threads, and more to do, outside of a namespace."""
 
 import contextlib
-import json
 import os
 import pickle
 import signal
@@ -15,50 +11,17 @@ import traceback
 from buildstream import utils
 from buildstream._exceptions import BstError, SandboxError
 
-import strata
-
-from . import namespace, places
-from .session import RECORD, Item, wanted_set
+from . import namespace
 
 
 def wrap(original):
     def _shell(self, scope=None, directory=None, *, mounts=None, isolate=False, prompt=None, command=None):
         def run():
-            mounted = _mount_again(self, directory) if directory else None
-            try:
-                return original(
-                    self, scope, directory, mounts=mounts, isolate=isolate, prompt=prompt, command=command
-                )
-            finally:
-                if mounted:
-                    namespace.unmount(mounted)
+            return original(self, scope, directory, mounts=mounts, isolate=isolate, prompt=prompt, command=command)
 
         return run() if namespace.entered() else _in_namespace(run)
 
     return _shell
-
-
-def _mount_again(element, directory):
-    """The root directory of a failed build, if it was an overlay: with all that was written in it."""
-    try:
-        with open(os.path.join(directory, RECORD), encoding="utf-8") as file:
-            record = json.load(file)
-    except FileNotFoundError:
-        return None
-    root = os.path.join(directory, "root")
-    work = os.path.join(directory, "scratch", f"strata-work-{os.getpid()}")
-    try:
-        if record["linked"]:
-            lowers = [record["linked"]]
-        else:
-            items = [Item(*item) for item in record["items"]]
-            composed = wanted_set(places.store(element._get_context()), items).compose()
-            lowers = composed.lowers
-        os.makedirs(work)
-        namespace.mount_overlay(lowers, record["upper"], work, root)
-    except (strata.Error, OSError) as problem:
-        raise SandboxError(f"The root of the failed build cannot be shown: {problem}") from problem
-    return root
 
 
 def _in_namespace(run):
