@@ -64,7 +64,7 @@ def commands(strata):
 
 def test_every_command_has_a_page_and_every_page_a_command(strata, man_pages):
     named = {name[len("strata-") : -2] for name in man_pages if name.startswith("strata-") and name.endswith(".1")}
-    others = {"bwrap"}
+    others = {"bwrap", "bst"}
     assert named - others == set(commands(strata))
 
 
@@ -279,7 +279,8 @@ def example_of(page):
 
 def pages_with_examples():
     for path in sorted((SOURCE / "tools/docs/pages").iterdir()):
-        if "## EXAMPLES" in path.read_text():
+        # strata-bst needs BuildStream and projects, and is tested with them.
+        if "## EXAMPLES" in path.read_text() and not path.name.startswith("strata-bst"):
             yield path.name.removesuffix(".md")
 
 

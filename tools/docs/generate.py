@@ -51,6 +51,14 @@ def bwrap_page(table):
     return page
 
 
+def bst_page():
+    """Its options are those of bst(1)."""
+    page = man.Page("strata-bst", 1, "bst, staging through strata", {"COMMAND", "ARGS", "OPTIONS"})
+    page.add("SYNOPSIS", man.synopsis("strata-bst", "[OPTIONS] COMMAND [ARGS...]", page.metavars))
+    page.add_file(page_file("strata-bst", 1))
+    return page
+
+
 def store_page():
     page = man.Page("strata-store", 5, "the directories and files of a store")
     title, _, body = (SOURCE / "cache/format.md").read_text(encoding="utf-8").partition("\n")
@@ -65,6 +73,7 @@ def pages(tables):
     for command in tables["strata"]:
         yield man.command_page(command, page_file("strata-" + command["name"], 1))
     yield bwrap_page(tables["strata-bwrap"])
+    yield bst_page()
     yield store_page()
 
 
