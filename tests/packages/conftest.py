@@ -2,7 +2,8 @@
 """Fixtures for the tests of what is installed.
 
 $STRATA_PACKAGES names the directory that tests/packages/prepare made, $STRATA the executable that, for
-an ordinary user, makes the machine on which the packages are installed: a bare Debian root.
+an ordinary user, makes the machine on which the packages are installed: a bare Debian root. It is below
+$STRATA_DISK, if that is set.
 
 Root enters that root by itself, with all that root has. An ordinary user enters it by strata, in a
 sandbox with a range of ids in which namespaces may be made, and so strata runs within strata.
@@ -79,12 +80,6 @@ class RootMachine(Machine):
     def __init__(self, directory, prepared):
         self.root = directory / "root"
         self.root.mkdir()
-        # On a disk of its own, without a journal: dpkg syncs all it writes, and in the end one file is removed.
-        self.disk = directory / "disk"
-        with self.disk.open("wb") as disk:
-            disk.truncate(8 << 30)
-        subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", "-E", "nodiscard", self.disk], check=True)
-        subprocess.run(["mount", "-o", "loop,noatime", self.disk, self.root], check=True)
         subprocess.run(["tar", "-C", self.root, "--exclude=./dev/*", "-xf", prepared / "bare.tar"], check=True)
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
         (self.root / "packages").mkdir()
@@ -110,8 +105,7 @@ class RootMachine(Machine):
                 self.prepared, *command]  # fmt: skip
 
     def remove(self):
-        subprocess.run(["umount", self.root], check=True)
-        self.disk.unlink()
+        shutil.rmtree(self.root)
 
 
 class SandboxMachine(Machine):
@@ -149,15 +143,17 @@ def quoted(script):
 
 @pytest.fixture(scope="session")
 def machine(prepared, strata_binary, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("machine")
-    # TMPDIR may lie in a directory of root's; what is below need not be entered by others then.
+    # A gigabyte and some. What tools/test mounts here it throws away as a whole.
+    disk = os.environ.get("STRATA_DISK")
+    directory = Path(disk) if disk else tmp_path_factory.mktemp("machine")
     made = RootMachine(directory, prepared) if os.geteuid() == 0 else SandboxMachine(directory, prepared, strata_binary)
     # Nothing of it has to survive a crash.
     made.run("echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/unsafe-io").ok()
     # A --cache is its maker's alone until that is changed.
     made.run("chmod 755 /home && useradd --create-home --shell /bin/bash user").ok()
     yield made
-    made.remove()
+    if not (disk and os.path.ismount(disk)):
+        made.remove()
 
 
 @pytest.fixture(scope="session")
