@@ -27,6 +27,19 @@ def test_files_belong_to_root_and_to_their_package(installed, prepared):
         assert wrong.out == ""
 
 
+def test_every_program_has_a_page_and_completions_where_debian_looks(installed, prepared):
+    files = set(installed.run("dpkg -L " + " ".join(package_names(prepared))).ok().out.splitlines())
+    programs = {path.removeprefix("/usr/bin/") for path in files if path.startswith("/usr/bin/")}
+    assert "strata" in programs and "strata-bwrap" in programs
+    wanted = {f"/usr/share/man/man1/{name}.1.gz" for name in programs}
+    for name in programs - {"strata-bst"}:  # bst's are its own
+        wanted |= {f"/usr/share/bash-completion/completions/{name}", f"/usr/share/zsh/vendor-completions/_{name}",
+                   f"/usr/share/fish/vendor_completions.d/{name}.fish"}  # fmt: skip
+    pages = "man1/strata-run.1", "man3/strata.h.3", "man3/strata_run.3", "man5/strata-store.5"
+    wanted |= {f"/usr/share/man/{page}.gz" for page in pages}
+    assert wanted - files == set()
+
+
 def test_debians_python_finds_the_module_and_what_it_compiles_does_not_stay(installed):
     # By root, whose python3 writes beside the module; the last test sees that it is gone.
     version = installed.run("python3 -c 'import strata; print(strata.version())'").ok().out
