@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""exported_symbols.py LIBRARY HEADER: the library exports the functions of the header, with their
-version, and nothing else; and nothing keeps it from being unloaded."""
+"""exported_symbols.py LIBRARY HEADER CLIENT: the library exports the functions of the header, with
+their version, and nothing else; nothing keeps it from being unloaded; and the client uses each."""
 import re
 import subprocess
 import sys
 
-library, header = sys.argv[1:]
+library, header, client = sys.argv[1:]
 text = re.sub(r"/\*.*?\*/", "", open(header, encoding="utf-8").read(), flags=re.S)
 declared = set(re.findall(r"STRATA_API[^;]*?\b(strata_\w+)\s*\(", text))
 bad = []
@@ -23,6 +23,8 @@ for line in listing.splitlines():
 later = {name for name in declared if re.match("strata_run$|strata_result_", name)}
 bad += [f"in the header and not exported: {name}" for name in sorted(declared - exported - later)]
 bad += [f"exported and not in the header: {name}" for name in sorted(exported - declared)]
+used = set(re.findall(r"\b(strata_\w+)\s*\(", open(client, encoding="utf-8").read()))
+bad += [f"{client} does not use {name}" for name in sorted(exported - used)]
 dynamic = subprocess.run(["readelf", "-dW", library], check=True, capture_output=True,
                          text=True).stdout
 for flag in ("NODELETE", "STATIC_TLS", "TEXTREL"):

@@ -43,6 +43,7 @@ Result<void> ImportFrom(const Source& source, const strata_store* store,
   STRATA_ASSIGN(ImportOptions options, Translate(given));
   Events events;
   STRATA_TRY(events.Read(given.events));
+  static_cast<void>(opened->CleanLeftovers());
   ShownProgress shown(events.observer());
   options.progress = &shown.counters;
   shown.Begin("import");
