@@ -64,6 +64,20 @@ int SetOption(int fs_fd, const char* key, const char* value, ChildFailure* failu
 // What an older kernel, or the filter of a container, answers to a call of the new interface.
 bool IsMissing(int rc) noexcept { return rc == -ENOSYS || rc == -EPERM; }
 
+// What the layers' marks are called. An upper that has no other features than those of `userxattr` can be
+// read by every tool and kernel, whatever the defaults of this one are.
+constexpr const char* kTrustedOptions[][2] = {
+    {"redirect_dir", "off"}, {"metacopy", "off"}, {"index", "off"}};
+
+int SetKind(int fs_fd, const OverlayPlan& plan, ChildFailure* failure) noexcept {
+  if (!plan.trusted) return SetOption(fs_fd, "userxattr", nullptr, failure);
+  for (const auto& option : kTrustedOptions) {
+    int rc = SetOption(fs_fd, option[0], option[1], failure);
+    if (rc < 0) return rc;
+  }
+  return 0;
+}
+
 // `too_old`: the kernel has no such interface; so it is too with -EINVAL at the first "lowerdir+", or, before
 // Linux 6.5, with one in the end and no word why: such a kernel collects any options for the old interface.
 int MountByFsConfig(const OverlayPlan& plan, bool* too_old, ChildFailure* failure) noexcept {
@@ -74,9 +88,15 @@ int MountByFsConfig(const OverlayPlan& plan, bool* too_old, ChildFailure* failur
     failure->Set(-fs.fd, "fsopen", "overlay");
     return fs.fd;
   }
-  int rc = SetOption(fs.fd, "userxattr", nullptr, failure);
+  int rc = SetKind(fs.fd, plan, failure);
   if (rc < 0) {
     *too_old = IsMissing(rc);
+    return rc;
+  }
+  if (plan.source != nullptr && (rc = SetOption(fs.fd, "source", plan.source, failure)) < 0) {
+    return rc;
+  }
+  if (plan.context != nullptr && (rc = SetOption(fs.fd, "context", plan.context, failure)) < 0) {
     return rc;
   }
   for (size_t i = plan.lower_count; i-- > 0;) {  // the kernel takes the topmost first
@@ -136,6 +156,10 @@ unsigned long LegacyFlags(unsigned attributes) noexcept {
   if (attributes & MOUNT_ATTR_NOSUID) flags |= MS_NOSUID;
   if (attributes & MOUNT_ATTR_NODEV) flags |= MS_NODEV;
   if (attributes & MOUNT_ATTR_RDONLY) flags |= MS_RDONLY;
+  if (attributes & MOUNT_ATTR_NOEXEC) flags |= MS_NOEXEC;
+  if ((attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME) flags |= MS_NOATIME;
+  if ((attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_STRICTATIME) flags |= MS_STRICTATIME;
+  if (attributes & MOUNT_ATTR_NODIRATIME) flags |= MS_NODIRATIME;
   return flags;
 }
 
@@ -156,15 +180,35 @@ int MountByMount2(const OverlayPlan& plan, const char* attach_at, ChildFailure* 
     return fd;
   };
   OptionText options;
-  options.Add("userxattr,lowerdir=");
+  if (plan.trusted) {
+    for (const auto& option : kTrustedOptions) {
+      options.Add(option[0]);
+      options.Add("=");
+      options.Add(option[1]);
+      options.Add(",");
+    }
+  } else {
+    options.Add("userxattr,");
+  }
+  if (plan.context != nullptr) {
+    options.Add("context=\"");
+    options.Add(plan.context);
+    options.Add("\",");
+  }
+  options.Add("lowerdir=");
   for (size_t i = plan.lower_count; i-- > 0;) {
     options.AddNumber(open_directory(plan.lowers[i]));
     if (i > 0) options.Add(":");
   }
   if (plan.upper != nullptr) {
     if (!plan.keep_upper) options.Add(",volatile");
+    // By its name where that can be: mountinfo then tells whose upper it is.
     options.Add(",upperdir=");
-    options.AddNumber(open_directory(plan.upper));
+    if (*plan.upper == '/' && std::strpbrk(plan.upper, ",:\\") == nullptr) {
+      options.Add(plan.upper);
+    } else {
+      options.AddNumber(open_directory(plan.upper));
+    }
     options.Add(",workdir=");
     options.AddNumber(open_directory(plan.work));
   }
@@ -181,8 +225,8 @@ int MountByMount2(const OverlayPlan& plan, const char* attach_at, ChildFailure* 
     failure->Set(-rc, "chdir", "/proc/self/fd");
   }
   if (rc == 0) {
-    rc = sys::Mount("overlay", target.text(), "overlay", LegacyFlags(plan.attributes),
-                    options.text());
+    rc = sys::Mount(plan.source != nullptr ? plan.source : "overlay", target.text(), "overlay",
+                    LegacyFlags(plan.attributes), options.text());
     if (rc < 0) failure->Set(-rc, "mount overlay", options.text());
     if (::fchdir(back) != 0 && rc == 0) {
       rc = -errno;

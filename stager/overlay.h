@@ -3,8 +3,8 @@
 // Mounts one overlay, from inside a mount namespace whose user namespace the caller has all rights in.
 // Plain data in, a descriptor out, no heap: it may be called after clone.
 //
-// Always `userxattr` (Linux 5.11: the only kind of whiteouts and opaque marks that an ordinary user can
-// make) and, with an upper that is not to be kept, `volatile` (5.10: no sync of the whole file system
+// `userxattr` (Linux 5.11: the only kind of opaque marks that an ordinary user can make) unless
+// `trusted` is asked for, and, with an upper that is not to be kept, `volatile` (5.10: no sync of the whole file system
 // at unmount) and `uuid=null`. Three ways, tried in this order:
 //   1. fsconfig("lowerdir+") by path, for paths of up to 255 bytes without a backslash (Linux 6.7)
 //   2. the same by O_PATH descriptor, for other paths (6.15)
@@ -30,6 +30,10 @@ struct OverlayPlan {
   const char* work = nullptr;
   bool keep_upper = false;  // it belongs to the user: synced at unmount, no mark left in `work`
   bool uniform_inodes = false;  // xino=on: upper and lower are on different file systems
+  // Marks in trusted.overlay.*, as `mount -t overlay` has them: only for root of the machine.
+  bool trusted = false;
+  const char* source = nullptr;   // what mountinfo shows as the device; null: "overlay"
+  const char* context = nullptr;  // the SELinux label of all files
   unsigned attributes = 0;      // MOUNT_ATTR_*
 };
 
