@@ -230,6 +230,34 @@ int Umount2(const char* target, int flags) noexcept {
   return KernelInt([&] { return ::umount2(target, flags); });
 }
 
+uint64_t UniqueMountId(const char* path) noexcept {
+  constexpr unsigned kStatxMntIdUnique = 0x4000;
+  struct statx st;
+  int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+  int rc = KernelInt([&] { return ::statx(AT_FDCWD, path, flags, kStatxMntIdUnique, &st); });
+  return rc == 0 && (st.stx_mask & kStatxMntIdUnique) != 0 ? st.stx_mnt_id : 0;
+}
+
+uint64_t MountNamespaceId(int namespace_fd) noexcept {
+  constexpr unsigned long kGetMountNamespaceId = _IOR(0xb7, 0x5, uint64_t);  // NS_GET_MNTNS_ID
+  uint64_t id = 0;
+  return Ioctl(namespace_fd, kGetMountNamespaceId, &id) == 0 ? id : 0;
+}
+
+int FindMount(uint64_t unique_mount_id, uint64_t mount_namespace_id) noexcept {
+  constexpr long kStatmount = 457;
+  constexpr uint64_t kMountBasic = 2;
+  struct {
+    uint32_t size;
+    uint32_t spare;
+    uint64_t mount;
+    uint64_t what;
+    uint64_t mount_namespace;
+  } request{sizeof request, 0, unique_mount_id, kMountBasic, mount_namespace_id};
+  alignas(8) char told[1024];
+  return KernelInt([&] { return ::syscall(kStatmount, &request, told, sizeof told, 0); });
+}
+
 int PivotRoot(const char* new_root, const char* put_old) noexcept {
   return KernelInt([&] { return ::syscall(SYS_pivot_root, new_root, put_old); });
 }

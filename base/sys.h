@@ -85,6 +85,14 @@ int MountSetattr(int dir_fd, const char* path, unsigned flags, struct mount_attr
 int Mount(const char* source, const char* target, const char* type, unsigned long flags,
           const void* data) noexcept;
 int Umount2(const char* target, int flags) noexcept;
+// Linux 6.8: the id of a mount that no other ever has (statx gives it). 0 where it cannot be told.
+uint64_t UniqueMountId(const char* path) noexcept;
+// Linux 6.11: the id of the caller's mount namespace, or of the one that `namespace_fd` is of, that no other ever has. 0
+// where it cannot be told.
+uint64_t MountNamespaceId(int namespace_fd) noexcept;
+// Linux 6.11 (statmount): 0 if the namespace has the mount, by their unique ids. -ENOENT if not, or if the caller has no
+// CAP_SYS_ADMIN in the user namespace that owns another mount namespace than its own.
+int FindMount(uint64_t unique_mount_id, uint64_t mount_namespace_id) noexcept;
 int PivotRoot(const char* new_root, const char* put_old) noexcept;
 
 // --- Processes.

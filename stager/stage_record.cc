@@ -3,8 +3,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -41,6 +43,38 @@ uint64_t MountId(const std::string& path) {
   int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
   if (::statx(AT_FDCWD, path.c_str(), flags, STATX_MNT_ID, &st) != 0) return 0;
   return (st.stx_mask & STATX_MNT_ID) != 0 ? st.stx_mnt_id : 0;  // Linux 5.8
+}
+
+uint64_t OwnNamespaceId() {
+  UniqueFd fd(sys::OpenAt(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY));
+  return fd.valid() ? sys::MountNamespaceId(fd.get()) : 0;
+}
+
+// Whether the user namespace of this process was made by its user (of the first one root is the maker).
+bool MadeUserNamespace() {
+  UniqueFd fd(sys::OpenAt(AT_FDCWD, "/proc/self/ns/user", O_RDONLY));
+  uid_t owner = 0;
+  return fd.valid() && sys::Ioctl(fd.get(), NS_GET_OWNER_UID, &owner) == 0 && owner == ::geteuid();
+}
+
+bool IsInFirstUserNamespace() {
+  constexpr ino_t kFirst = 0xeffffffd;  // PROC_USER_INIT_INO, part of the kernel's interface
+  struct stat st;
+  return sys::FstatAt(AT_FDCWD, "/proc/self/ns/user", &st, 0) == 0 && st.st_ino == kFirst;
+}
+
+// Whether the mount is there; nothing where the kernel does not tell this process. From the first user
+// namespace it tells root of all mounts, and others of those in the user namespaces that they made.
+std::optional<bool> AskForMount(const StageRecord& record, uid_t owner_of_record) {
+  if (!record.complete || record.unique_mount == 0 || record.unique_namespace == 0) return std::nullopt;
+  const uid_t user = ::geteuid();
+  if (record.unique_namespace != OwnNamespaceId() &&
+      !(IsInFirstUserNamespace() && (user == 0 || user == owner_of_record))) {
+    return std::nullopt;
+  }
+  int rc = sys::FindMount(record.unique_mount, record.unique_namespace);
+  if (rc == 0) return true;
+  return rc == -ENOENT ? std::optional(false) : std::nullopt;
 }
 
 struct Identity {
@@ -84,6 +118,8 @@ std::string Encode(const StageRecord& record) {
   put("boot", record.boot_id);
   put("mount-namespace", std::to_string(record.mount_namespace));
   put("mount", std::to_string(record.mount_id));
+  put("unique-mount", std::to_string(record.unique_mount));
+  put("unique-namespace", std::to_string(record.unique_namespace));
   put("device", std::to_string(record.device));
   put("inode", std::to_string(record.inode));
   put("birth", std::to_string(record.birth));
@@ -126,6 +162,8 @@ bool SetField(std::string_view name, std::string_view value, StageRecord& record
   }
   if (name == "mount-namespace") return Parse(value, &record.mount_namespace);
   if (name == "mount") return Parse(value, &record.mount_id);
+  if (name == "unique-mount") return Parse(value, &record.unique_mount);
+  if (name == "unique-namespace") return Parse(value, &record.unique_namespace);
   if (name == "device") return Parse(value, &record.device);
   if (name == "inode") return Parse(value, &record.inode);
   if (name == "birth") return Parse(value, &record.birth);
@@ -169,7 +207,7 @@ bool IsMounted(const StageRecord& record) {
   });
 }
 
-StageState StateOf(const StageRecord& record) {
+StageState StateOf(const StageRecord& record, uid_t owner_of_record) {
   if (IsCopy(record.method)) {
     Identity identity;
     bool same = ReadIdentity(AT_FDCWD, record.directory.c_str(), &identity) == 0 &&
@@ -177,6 +215,9 @@ StageState StateOf(const StageRecord& record) {
     return same ? StageState::kLive : StageState::kStale;
   }
   if (record.boot_id != BootId()) return StageState::kStale;
+  if (auto there = AskForMount(record, owner_of_record)) {
+    return *there ? StageState::kLive : StageState::kStale;
+  }
   // What is mounted in another mount namespace cannot be seen from here.
   if (record.mount_namespace != MountNamespace()) return StageState::kLive;
   return IsMounted(record) ? StageState::kLive : StageState::kStale;
@@ -203,13 +244,13 @@ Result<std::vector<ListedStage>> Look(const Store& store, bool remove) {
     if (text) record = Decode(name, *text);
     struct stat st;
     // Its owner locks it just after making it: so soon, we may have been first.
-    bool young =
-        sys::FstatAt(parent.get(), name.c_str(), &st) == 0 && ::time(nullptr) - st.st_mtime < 2;
+    if (sys::FstatAt(parent.get(), name.c_str(), &st) < 0) continue;
+    bool young = ::time(nullptr) - st.st_mtime < 2;
     if (!record) {
       if (remove && !busy && !young) static_cast<void>(RemoveTree(parent.get(), name));
       continue;
     }
-    StageState state = busy ? StageState::kMaking : StateOf(*record);
+    StageState state = busy ? StageState::kMaking : StateOf(*record, st.st_uid);
     if (state == StageState::kStale && remove && RemoveTree(parent.get(), name)) continue;
     stages.push_back({std::move(*record), state});
   }
@@ -244,6 +285,10 @@ Result<void> WriteStageRecord(int record_dir_fd, StageRecord& record) {
   record.boot_id = BootId();
   record.mount_namespace = MountNamespace();
   record.mount_id = MountId(record.directory);
+  if (MadeUserNamespace()) {
+    record.unique_mount = sys::UniqueMountId(record.directory.c_str());
+    record.unique_namespace = OwnNamespaceId();
+  }
   Identity identity;
   int rc = ReadIdentity(AT_FDCWD, record.directory.c_str(), &identity);
   if (rc < 0) return FailSys(-rc, "statx", record.directory);

@@ -41,6 +41,10 @@ struct StageRecord {
   std::string boot_id;
   uint64_t mount_namespace = 0;
   uint64_t mount_id = 0;
+  // The same by ids that are never used again (Linux 6.11), where who staged it made its user namespace, so that
+  // the same user can ask for them from outside; else 0. Nothing else tells of a namespace that is gone.
+  uint64_t unique_mount = 0;
+  uint64_t unique_namespace = 0;
   // Of copies: the directory itself. Its birth (nanoseconds since 1970; 0 where the file system
   // does not tell) as the number of an inode is soon used again.
   uint64_t device = 0;
