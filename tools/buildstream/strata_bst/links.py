@@ -70,14 +70,21 @@ def wrap_assemble(original):
             return original(self)
         except BaseException:
             for place in session.all_of_them():
-                kept = os.path.join(place.scratch, "kept")
-                # As its own staging, it does not ask for permissions in between.
-                with namespace.privileged():
-                    _clone(place, place.root, kept)
-                    place.leave(kept)
+                try:
+                    _leave(place)
+                except (OSError, utils.UtilError) as problem:
+                    self.warn("What is left of the build cannot be kept", detail=str(problem))
             raise
 
     return _assemble
+
+
+def _leave(place):
+    kept = os.path.join(place.scratch, "kept")
+    # Whoever may not read or enter something, may have it linked.
+    with namespace.privileged():
+        _clone(place, place.root, kept)
+        place.leave(kept)
 
 
 def _clone(place, source, target):

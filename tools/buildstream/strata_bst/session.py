@@ -172,7 +172,8 @@ class Session:
         try:
             if not changed:
                 return None
-            with stage.capture() as layer:
+            # A command may have made what its owner may not read.
+            with namespace.privileged(), stage.capture() as layer:
                 # The root that is shown next is leased, and needs it.
                 return layer.id
         finally:

@@ -6,15 +6,12 @@ import os
 import time
 
 from buildstream import utils
-from buildstream._exceptions import ErrorDomain
 from buildstream.element import CoreWarnings, ElementError, _overlap_error_detail
 
 import strata
 
 from . import filtered, namespace, overlaps, session
 from .session import Item, Session
-
-assert ErrorDomain  # what ElementError is made of
 
 
 class Obstacle(Exception):
