@@ -7,6 +7,7 @@ BuildStream's own doing; strata only reads the directory, which it does once for
 
 import os
 
+from buildstream._exceptions import BstError
 from buildstream._message import MessageType
 
 import strata
@@ -42,11 +43,10 @@ def wrap_clean(original):
 
 
 def _prepare(artifacts, element, key):
-    base = artifacts.extract(element, key)
-    context = element._get_context()
-    item = Item(os.path.join(base, "files"), os.path.basename(base), None)
     try:
-        wanted_set(places.store(context), [item]).overlaps()
-    except strata.Error as problem:
-        # Whoever stages it will find the same, and stage by BuildStream's own means.
-        element.log("This artifact cannot be a layer", detail=str(problem))
+        base = artifacts.extract(element, key)
+        item = Item(os.path.join(base, "files"), os.path.basename(base), None)
+        wanted_set(places.store(element._get_context()), [item]).overlaps()
+    except (BstError, strata.Error) as problem:
+        # Whoever stages it will find the same.
+        element.log("This artifact is not ready to be staged", detail=str(problem))
