@@ -101,6 +101,11 @@ def mount_overlay(lowers, upper, work, target):
         _check(_libc.mount(b"overlay", os.fsencode(target), b"overlay", 0, options), f"mount overlay at {target}")
 
 
+def mount_tmpfs(target):
+    with privileged():
+        _check(_libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, b"mode=0755"), f"mount tmpfs at {target}")
+
+
 def bind(source, target):
     with privileged():
         _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND, None), f"bind {source} at {target}")

@@ -81,6 +81,7 @@ class Session:
         self.linked = None  # of a root that BuildStream has staged: where its files are
         self.plain = {}  # directories in the root that are no part of the overlay: where they lie
         self._mounts = 0
+        self._tmpfs = []
         self._root = self._stage = None
 
     def store(self):
@@ -90,38 +91,64 @@ class Session:
         """Mounts the layers in the place of those that are there. What was written must be directories only."""
         made = self.made() if self.upper else []
         composed = wanted_set(self.store(), items).compose()
-        # Its own directory for each mount: overlayfs does not take what another mount had.
-        directory = os.path.join(self.scratch, f"strata-{self._mounts}")
-        os.mkdir(directory)
-        self._mounts += 1
-        stage = composed.stage(upper="directory", directory=directory)
         replaces = self._take_away()
         try:
-            with namespace.privileged():
-                stage.mount_at(self.root)
+            self._in_scratch(lambda directory: self._mount(composed, directory))
         except (strata.Error, OSError) as problem:
             if replaces:
                 raise SandboxError(f"The staged root is lost: {problem}") from problem
             raise
-        self._root, self._stage, self.items = composed, stage, list(items)
-        self.lowers = composed.lowers
-        self.upper = self._find_upper(directory)
-        _sessions[self.root] = self
+        self.items = list(items)
         for path in made:
             os.makedirs(os.path.join(self.root, path), exist_ok=True)
+
+    def _mount(self, composed, directory):
+        stage = composed.stage(upper="directory", directory=directory)
+        with namespace.privileged():
+            stage.mount_at(self.root)
+        self._root, self._stage, self.lowers = composed, stage, composed.lowers
+        return self._find_upper(directory)
+
+    def _in_scratch(self, mount):
+        """mount(a new directory for what is written) -> the upper. In memory, where the file system cannot hold one."""
+        directory = self._new_directory()
+        try:
+            self.upper = mount(directory)
+        except (strata.Error, OSError):
+            directory = self._new_directory()
+            namespace.mount_tmpfs(directory)
+            try:
+                self.upper = mount(directory)
+            except BaseException:
+                namespace.unmount(directory)
+                raise
+            self._tmpfs.append(directory)
+        _sessions[self.root] = self
+
+    def _new_directory(self):
+        # overlayfs does not take what another mount had.
+        directory = os.path.join(self.scratch, f"strata-{self._mounts}")
+        self._mounts += 1
+        os.mkdir(directory)
+        return directory
 
     def guard(self):
         """Mounts an overlay above what BuildStream has staged here by hardlinks, so that nothing is written to them."""
         self.linked = os.path.join(self.scratch, "linked")
         os.rename(self.root, self.linked)
-        directory = os.path.join(self.scratch, f"strata-{self._mounts}")
-        self._mounts += 1
-        self.lowers, self.upper = [self.linked], os.path.join(directory, "upper")
-        work = os.path.join(directory, "work")
-        for path in (self.root, directory, self.upper, work):
-            os.mkdir(path)
-        namespace.mount_overlay(self.lowers, self.upper, work, self.root)
-        _sessions[self.root] = self
+        os.mkdir(self.root)
+        self.lowers = [self.linked]
+        try:
+            self._in_scratch(self._mount_guard)
+        except OSError as problem:
+            raise SandboxError(f"Nothing here can hold what a command writes to the root: {problem}") from problem
+
+    def _mount_guard(self, directory):
+        upper, work = os.path.join(directory, "upper"), os.path.join(directory, "work")
+        os.mkdir(upper)
+        os.mkdir(work)
+        namespace.mount_overlay(self.lowers, upper, work, self.root)
+        return upper
 
     def unguard(self):
         """The reverse, for BuildStream to stage more."""
@@ -168,6 +195,7 @@ class Session:
         changed = any(True for _ in os.scandir(self.upper))
         self.upper = None
         stage, self._stage = self._stage, None
+        tmpfs, self._tmpfs = self._tmpfs, []
         self._take_away()
         try:
             if not changed:
@@ -178,6 +206,8 @@ class Session:
                 return layer.id
         finally:
             stage.close()
+            for directory in tmpfs:
+                namespace.unmount(directory)
 
     def _take_away(self):
         """Whether there was something."""
@@ -191,6 +221,9 @@ class Session:
             if handle:
                 handle.close()
         self._stage = self._root = None
+        for directory in self._tmpfs:
+            namespace.unmount(directory)
+        self._tmpfs = []
         return mounted
 
     def end(self):
