@@ -187,6 +187,51 @@ TEST_F(LibStage, AStageLivesWithoutTheHandlesItWasMadeOf) {
   store_ = Open();
 }
 
+TEST_F(LibStage, RootSeesAndKeepsOwners) {
+  if (::geteuid() != 0) return;  // one id
+  Write("tree/theirs", "t");
+  Write("tree/own", "o");
+  ASSERT_EQ(::chown(Path("tree/theirs").c_str(), 33, 34), 0);
+  strata_import_options options{};
+  options.size = sizeof options;
+  options.owner = STRATA_OWNER_KEEP;
+  options.ref = "base";
+  strata_layer* layer = nullptr;
+  Good(strata_import(store(), Path("tree").c_str(), &options, &layer, error()));
+  strata_layer_free(layer);
+  const std::string place = NewDirectory("mnt");
+  auto owner = [&](const std::string& name) {
+    struct stat st {};
+    EXPECT_EQ(::stat((place + "/" + name).c_str(), &st), 0);
+    return st.st_uid;
+  };
+  Root root = Compose({"base"});
+  Stage stage = OpenStage(root.get());
+  Good(strata_stage_mount_at(stage.get(), place.c_str(), error()));
+  EXPECT_EQ(owner("theirs"), 33U);
+  std::ofstream(place + "/theirs", std::ios::app) << "more";
+  WriteTo(place + "/new", "n");
+  ASSERT_EQ(::chown((place + "/new").c_str(), 1000, 1000), 0);
+  EXPECT_EQ(::umount2(place.c_str(), 0), 0);
+  Good(strata_stage_capture(stage.get(), nullptr, &layer, error()));
+
+  Root again = Compose({"base", strata_layer_id(layer)});
+  for (const char* name : {"theirs", "new"}) {
+    struct stat st {};
+    const std::string lower = strata_root_lower(again.get(), 1);
+    EXPECT_EQ(::stat((lower + "/" + name).c_str(), &st), 0);
+    EXPECT_EQ(st.st_uid, 0U) << "in the store all is the caller's";
+  }
+  Stage shown = OpenStage(again.get());
+  Good(strata_stage_mount_at(shown.get(), place.c_str(), error()));
+  EXPECT_EQ(owner("theirs"), 33U);
+  EXPECT_EQ(owner("new"), 1000U);
+  EXPECT_EQ(owner("own"), 0U);
+  EXPECT_EQ(Read(place + "/theirs"), "tmore");
+  EXPECT_EQ(::umount2(place.c_str(), 0), 0);
+  strata_layer_free(layer);
+}
+
 TEST_F(LibStage, WhoMayNotMountIsToldWhatItTakes) {
   if (::geteuid() == 0) return;  // who may
   Import("file", "x", "base");

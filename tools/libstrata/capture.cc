@@ -71,6 +71,7 @@ int strata_stage_capture(strata_stage* stage, const strata_capture_options* opti
       return Fail(Errc::kInvalid, "capture: the stage is the parent process's");
     }
     STRATA_ASSIGN_WITH(strata::CaptureOptions wanted, strata::Translate(given), "capture");
+    if (stage->ids) wanted.mapping = &*stage->ids;
     strata::Events events;
     STRATA_TRY(events.Read(given.events));
     strata::ShownProgress shown(events.observer());

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "base/id_map.h"
 #include "base/own_thread.h"
 #include "base/path.h"
 #include "base/sys.h"
@@ -37,6 +38,14 @@ Result<StageOptions> Translate(const strata_stage_options& given, const RootData
     STRATA_ASSIGN(options.directory, AbsolutePath(directory));
   }
   return options;
+}
+
+// Of root, all that there are in its namespace; else none but its own.
+std::optional<IdMapping> OwnIds() {
+  if (::geteuid() != 0) return std::nullopt;
+  Result<IdMapping> ids = SubordinateIds();
+  if (!ids || ids->IsSingle()) return std::nullopt;
+  return std::move(*ids);
 }
 
 // The thread's own mount namespace may show something else there than where the store was opened.
@@ -118,6 +127,9 @@ int strata_stage_open(const strata_root* root, const strata_stage_options* optio
     auto handle = std::make_unique<strata_stage>();
     handle->root = root->data;
     handle->owner = ::getpid();
+    handle->ids = strata::OwnIds();
+    wanted.mapping = handle->ids;
+    wanted.materialise.unmapped = strata::UnmappedOwner::kCaller;
     STRATA_ASSIGN(handle->stage, strata::Stage::Prepare(*data.store, data.root.content,
                                                         data.root.Leases(), wanted));
     *stage = handle.release();

@@ -16,6 +16,8 @@ struct strata_stage {
 
   strata::RootPtr root;
   std::optional<strata::Stage> stage;  // none: captured
+  // Root shows and captures files with the owners that they have; who has one id, as its own.
+  std::optional<strata::IdMapping> ids;
   pid_t owner = 0;
   bool mounted = false;  // it was, at some time
   uint64_t device = 0;   // of the mount, as mountinfo has it

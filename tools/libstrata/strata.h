@@ -320,7 +320,10 @@ typedef struct strata_stage_options {
   const char* const* mount_points;
 } strata_stage_options;
 
-/* One live root: an upper, a work directory, and leases. */
+/* One live root: an upper, a work directory, and leases. Files of root, where it has a range of ids,
+ * have the owners that the layers say, and are captured with those that they have in the end; with
+ * one id, all belong to the caller, and are captured as root's or as what they were. Open, mount and
+ * capture in the same user namespace. */
 typedef struct strata_stage strata_stage;
 
 STRATA_API int strata_stage_open(const strata_root* root, const strata_stage_options* options,
