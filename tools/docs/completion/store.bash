@@ -65,11 +65,11 @@ __strata_offer() {
   COMPREPLY+=("${found[@]}")
 }
 
-# Sets words and cword to what was typed: readline cuts words at the = and : in them. Sets cut to what
-# of the word in hand readline leaves alone.
+# Sets words and cword to what was typed: readline cuts words at the = and : in them. Sets starts to where
+# each begins in COMP_WORDS, and cut to what of the word in hand readline leaves alone.
 __strata_words() {
   local i piece before rest=$COMP_LINE
-  words=()
+  words=() starts=()
   for ((i = 0; i < ${#COMP_WORDS[@]}; i++)); do
     piece=${COMP_WORDS[i]}
     before=${rest%%"$piece"*}
@@ -80,6 +80,7 @@ __strata_words() {
       words[-1]+=$piece
     else
       words+=("$piece")
+      starts+=("$i")
     fi
     if ((i == COMP_CWORD)); then
       cword=$((${#words[@]} - 1))
@@ -96,7 +97,7 @@ __strata_command_line() {
     compopt -o filenames 2>/dev/null
     mapfile -t COMPREPLY < <(compgen -c -- "${words[cword]}")
   elif declare -F _command_offset >/dev/null; then
-    _command_offset "$first"
+    _command_offset "${starts[first]}"
   else
     __strata_offer "${words[cword]}" @file
   fi

@@ -8,7 +8,7 @@ __strata_bwrap_takes() {
 }
 
 _strata_bwrap() {
-  local -a words=() of=()
+  local -a words=() starts=() of=()
   local -A values=()
   local cword=0 cut='' options='' at=1 place
   COMPREPLY=()

@@ -9,7 +9,7 @@ __strata_takes() {
 }
 
 _strata() {
-  local -a words=() operands=()
+  local -a words=() starts=() operands=()
   local -A values=()
   local cword=0 cut='' options='' repeated=0
 @COMMANDS@
