@@ -6,7 +6,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstring>
 
@@ -55,12 +57,41 @@ class SpawnPlan {
   posix_spawnattr_t attributes_;
 };
 
+// The last of it, should it be much.
 std::string ReadWords(int fd) {
-  std::string text(4096, '\0');
-  const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
+  constexpr off_t kMost = 4096;
+  std::string text(kMost, '\0');
+  const off_t length = ::lseek(fd, 0, SEEK_END);
+  const ssize_t size = ::pread(fd, text.data(), text.size(), std::max<off_t>(length - kMost, 0));
   text.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  return text;
+}
+
+std::string WithoutNewline(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   return text;
+}
+
+// The kernel reaps the children of this process as they end, and nobody learns how they did.
+bool ChildrenEndUnseen() {
+  struct sigaction action;
+  if (::sigaction(SIGCHLD, nullptr, &action) != 0) return false;
+  return action.sa_handler == SIG_IGN || (action.sa_flags & SA_NOCLDWAIT) != 0;
+}
+
+// What a shell wrote as the last line, below the words of the program that it ran: its status.
+HelperProgram::End TakeStatus(std::string words) {
+  HelperProgram::End end;
+  const size_t line = words.rfind('\n') + 1;  // npos + 1 is 0
+  const char* last = words.data() + words.size();
+  const auto parsed = std::from_chars(words.data() + line, last, end.status);
+  if (line == words.size() || parsed.ec != std::errc() || parsed.ptr != last) {
+    end.status = 128 + SIGKILL;  // not even the shell came to its end
+  } else {
+    words.resize(line > 0 ? line - 1 : 0);
+  }
+  end.words = WithoutNewline(std::move(words));
+  return end;
 }
 
 }  // namespace
@@ -76,6 +107,8 @@ Result<HelperProgram> HelperProgram::Start(std::vector<std::string> argv, const 
   // A file: nobody has to read it meanwhile.
   UniqueFd words(::memfd_create("stderr", MFD_CLOEXEC));
   if (!words.valid()) return FailSys(errno, "memfd_create");
+  const bool unseen = ChildrenEndUnseen();
+  if (unseen) argv.insert(argv.begin(), {"sh", "-c", "\"$@\"; printf '\\n%s' $? >&2", "sh"});
   std::vector<char*> pointers;
   for (std::string& argument : argv) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
@@ -89,22 +122,16 @@ Result<HelperProgram> HelperProgram::Start(std::vector<std::string> argv, const 
   HelperProgram helper;
   helper.process_ = Process(pid, UniqueFd());
   helper.words_ = std::move(words);
+  helper.in_shell_ = unseen;
   return helper;
 }
 
 Result<HelperProgram::End> HelperProgram::Wait() {
   Result<ExitStatus> status = process_.Wait();
-  End end;
-  end.words = ReadWords(words_.get());
-  if (status) {
-    end.status = status->ShellCode();
-  } else if (status.error().sys_errno() == ECHILD) {
-    // This process ignores SIGCHLD, or reaps what is not its own. Who fails says so.
-    end.status = end.words.empty() ? 0 : 1;
-  } else {
-    return Unexpected(std::move(status).error());
-  }
-  return end;
+  std::string words = ReadWords(words_.get());
+  if (in_shell_) return TakeStatus(std::move(words));
+  if (!status) return Unexpected(std::move(status).error());
+  return End{status->ShellCode(), WithoutNewline(std::move(words))};
 }
 
 Result<void> RunHelperProgram(std::vector<std::string> argv, const HelperProgram::Setup& setup) {

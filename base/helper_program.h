@@ -38,6 +38,7 @@ class HelperProgram {
  private:
   Process process_;
   UniqueFd words_;
+  bool in_shell_ = false;  // which tells its status: this process ignores SIGCHLD
 };
 
 // Runs it to its end; kUnsupported where it fails, with the last line that it said.

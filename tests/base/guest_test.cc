@@ -142,12 +142,18 @@ TEST(GuestTest, AHelperHasSignalsAsAProgramExpectsThem) {
   EXPECT_EQ(end->words, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000");
 }
 
-TEST(GuestTest, AHelperThatFailsIsKnownByItsWordsWhereSigchldIsIgnored) {
+TEST(GuestTest, AHelperIsKnownByItsStatusWhereSigchldIsIgnored) {
   Disposition ignored(SIGCHLD, SIG_IGN);
   EXPECT_TRUE(RunHelperProgram({"true"}, {}));
+  EXPECT_TRUE(RunHelperProgram({"sh", "-c", "echo a warning >&2"}, {}));
   auto failed = RunHelperProgram({"sh", "-c", "echo one >&2; echo two >&2; exit 1"}, {});
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().message(), "sh: two");
+  failed = RunHelperProgram({"sh", "-c", "exit 3"}, {});
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().message(), "sh: status 3");
+  EXPECT_FALSE(RunHelperProgram({"sh", "-c", "printf '0\\n0' >&2; kill -KILL $$"}, {}));
+  EXPECT_FALSE(RunHelperProgram({"no such program"}, {}));
 }
 
 TEST(GuestTest, ACopyThatFailsIsToldAndNotPrinted) {
