@@ -78,7 +78,7 @@ std::vector<MountEntry> ParseMountTable(std::string_view mountinfo) {
 }
 
 Result<std::vector<MountEntry>> ReadMountTable() {
-  STRATA_ASSIGN(std::string text, ReadFile(AT_FDCWD, "/proc/self/mountinfo"));
+  STRATA_ASSIGN(std::string text, ReadFile(AT_FDCWD, "/proc/thread-self/mountinfo"));
   return ParseMountTable(text);
 }
 

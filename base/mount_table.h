@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is mounted, as /proc/self/mountinfo tells: also what something else is mounted over, which
-// no path leads to any more.
+// What is mounted, as /proc/thread-self/mountinfo tells: also what something else is mounted over,
+// which no path leads to any more.
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include <functional>
+#include <thread>
 
 #include "tests/libstrata/fixture.h"
 
@@ -102,6 +103,26 @@ TEST_F(LibStage, AStageIsMountedOnceAndNowhereElse) {
     EXPECT_EQ(::umount2(place.c_str(), 0), 0);
   });
   EXPECT_TRUE(std::filesystem::is_empty(place));
+}
+
+TEST_F(LibStage, AMountInTheNamespaceOfOneThreadIsSeenByItsCapture) {
+  Import("file", "x", "base");
+  const std::string place = NewDirectory("mnt");
+  InNamespaces([&] {
+    std::thread([&] {
+      EXPECT_EQ(::unshare(CLONE_FS | CLONE_NEWNS), 0);
+      Store own = Open();
+      store_.swap(own);
+      Root root = Compose({"base"});
+      Stage stage = OpenStage(root.get());
+      Good(strata_stage_mount_at(stage.get(), place.c_str(), error()));
+      strata_layer* layer = nullptr;
+      Bad(strata_stage_capture(stage.get(), nullptr, &layer, error()), STRATA_E_BUSY);
+      EXPECT_EQ(::umount2(place.c_str(), 0), 0);
+      Good(strata_stage_capture(stage.get(), nullptr, &layer, error()));
+      strata_layer_free(layer);
+    }).join();
+  });
 }
 
 TEST_F(LibStage, AReadOnlyStageOfOneLayerCannotBeWrittenToOrCaptured) {
