@@ -83,6 +83,17 @@ TEST_F(LibStore, NamesLeadToLayersAndRoots) {
   Bad(strata_set_ref(store(), std::string(64, '0').c_str(), "x", error()), STRATA_E_NOT_FOUND);
 }
 
+TEST_F(LibStore, AStructWhoseSizeWasNeverSetIsNotWrittenTo) {
+  Import("a", "1", "one");
+  strata_target target{};
+  for (size_t size : {size_t{0}, sizeof(size_t) - 1, size_t{0x7fff5ed0c0e0}}) {
+    target.size = size;
+    Bad(strata_resolve(store(), "one", &target, error()), STRATA_E_INVALID);
+    EXPECT_EQ(message(), "strata_target: its size is not set");
+    EXPECT_STREQ(target.id, "");
+  }
+}
+
 TEST_F(LibStore, RefsAreListedInOrderUntilTheCallerHasEnough) {
   Import("a", "1", "one");
   Import("b", "2", "two");

@@ -65,6 +65,8 @@ std::vector<std::string> TextList(const char* const* texts);
 // Where the caller's working directory is not to matter later.
 Result<std::string> AbsolutePath(const std::string& path);
 
+// Whether `size` can be that of a struct of ours, of whatever version, or was never set.
+Result<void> CheckIsSize(size_t size, std::string_view type);
 Result<void> CheckSize(const void* given, size_t size, size_t known, std::string_view type);
 
 // A struct of the client's, which may be older (shorter) or newer than ours, as one of ours: what
@@ -86,8 +88,7 @@ Result<Options> ReadOptions(const Options* given, std::string_view type) {
 template <typename Value>
 Result<void> CheckOutput(const Value* out, std::string_view type) {
   STRATA_TRY(Need(out, type));
-  if (out->size >= sizeof(size_t)) return {};
-  return Fail(Errc::kInvalid, "{}: its size is not set", type);
+  return CheckIsSize(out->size, type);
 }
 template <typename Value>
 void WriteOutput(Value value, Value* out) {

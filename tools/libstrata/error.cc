@@ -110,11 +110,14 @@ Result<std::string> AbsolutePath(const std::string& path) {
   return fmt::format("{}/{}", current, path);
 }
 
-Result<void> CheckSize(const void* given, size_t size, size_t known, std::string_view type) {
+Result<void> CheckIsSize(size_t size, std::string_view type) {
   constexpr size_t kMost = 4096;  // more is no struct of ours, whatever the version
-  if (size < sizeof(size_t) || size > kMost) {
-    return Fail(Errc::kInvalid, "{}: its size is not set", type);
-  }
+  if (size >= sizeof(size_t) && size <= kMost) return {};
+  return Fail(Errc::kInvalid, "{}: its size is not set", type);
+}
+
+Result<void> CheckSize(const void* given, size_t size, size_t known, std::string_view type) {
+  STRATA_TRY(CheckIsSize(size, type));
   const char* bytes = static_cast<const char*>(given);
   for (size_t i = known; i < size; ++i) {
     if (bytes[i] == 0) continue;
