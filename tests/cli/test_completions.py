@@ -194,6 +194,34 @@ def test_what_is_in_the_store(shell, strata, layer):
     assert key[:12] in shell.ask(f"strata run {key[:5]}")
 
 
+def test_options_of_strata_mount_are_those_of_its_table(shell, tables, strata, layer):
+    names = [option["name"] for option in tables["strata-mount"]["options"]]
+    assert len(names) > 40
+    assert {word.rstrip("=") for word in shell.ask("strata-mount -o ")} == set(names)
+    offered = shell.ask("strata-mount -o ro,upper")
+    assert [word.removeprefix("ro,").rstrip("=") for word in offered] == ["upperdir"]
+    assert {"-f", "-d"} <= set(shell.ask("strata-mount -"))
+    (strata.home / "upper").mkdir()
+    (strata.home / "file").write_text("")
+    offers(shell, "strata-mount -o ro u", "upper")
+
+
+def test_values_of_options_of_strata_mount(shell, strata, layer):
+    layer("base", {"a": "1"})
+    layer("gcc:12", {"b": "1"})
+    (strata.home / "upper").mkdir()
+    (strata.home / "file").write_text("")
+
+    def last(line):
+        return sorted(re.split("[=:]", word)[-1] for word in set(shell.ask(line)))
+
+    # A name with a colon would need a backslash.
+    assert last("strata-mount -o lowerdir=") == ["base", "upper"]
+    assert last("strata-mount -o ro,lowerdir=base:u") == ["upper"]
+    assert last("strata-mount -o lowerdir=base,upperdir=") == ["upper"]
+    assert last("strata-mount -o fsync=") == ["0", "1"]
+
+
 def test_what_is_staged_can_be_unstaged(shell, strata, base):
     place = strata.home / "staged here"
     strata("stage", "--method", "copy", "base", place).ok()

@@ -64,7 +64,7 @@ def commands(strata):
 
 def test_every_command_has_a_page_and_every_page_a_command(strata, man_pages):
     named = {name[len("strata-") : -2] for name in man_pages if name.startswith("strata-") and name.endswith(".1")}
-    others = {"bwrap", "bst"}
+    others = {"bwrap", "mount", "bst"}
     assert named - others == set(commands(strata))
 
 
@@ -141,6 +141,16 @@ def test_all_that_stats_reports_is_explained(strata, base, man_pages, tmp_path):
             names |= set(stats.get(inner) or {})
         assert [name for name in names if not re.search(rf"\b{name}\b", explained)] == []
     assert stats["outcome"] == "setup-failed"
+
+
+def test_options_of_strata_mount_are_in_its_help_and_its_page(strata_binary, man_pages):
+    said = output(str(strata_binary.parent / "strata-mount"), "--help")
+    of_help = re.findall(r"^ {4}([a-z_]\w*)(=\S+)? ", said, re.M)
+    switches = [line.split("  ")[0].strip() for line in re.findall(r"^ {4}(-\w.*)", said, re.M)]
+    assert len(of_help) > 40 and "-f" in switches
+    tags = option_tags(man_pages["strata-mount.1"])
+    assert [tag for tag in tags if not tag.startswith("-")] == [name + value for name, value in of_help]
+    assert [tag.split(",")[0] for tag in tags if tag.startswith("-")][:-1] == switches
 
 
 def test_the_format_of_the_store_is_in_its_page(man_pages):

@@ -26,7 +26,7 @@ METAVARS = {
     "SRC": ["@file"],
     "VAR": ["@variable"],
     "WORKDIR": ["@directory"],
-    **dict.fromkeys("BYTES CMD DEST DST EPOCH FD ID LABEL N NAME OCTAL PATH SIZE TIME VALUE X".split(), []),
+    **dict.fromkeys("BYTES CMD DEST DST EPOCH FD GID ID LABEL N NAME OCTAL PATH SECONDS SIZE TIME UID VALUE X".split(), []),
 }
 
 
@@ -219,12 +219,16 @@ def fill(template, **places):
     return text
 
 
-def files(tables):
+def store_parts():
+    """What asks the store, for each shell."""
+    return {shell: (HERE / f"store.{shell}").read_text(encoding="utf-8").rstrip() for shell in ("bash", "zsh", "fish")}
+
+
+def files(tables, store):
     """{path below share/: content}."""
     commands = list(strata_commands(tables))
     bwrap = bwrap_command(tables)
     names = " ".join(command.name for command in commands)
-    store = {shell: (HERE / f"store.{shell}").read_text(encoding="utf-8").rstrip() for shell in ("bash", "zsh", "fish")}
     return {
         "bash/strata": fill("strata.bash", store=store["bash"], cases="\n".join(map(bash_case, commands)),
                             commands=f"  local commands='{names}'"),

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "tools/strata-bwrap/option_texts.h"
+#include "tools/strata-mount/options.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 
@@ -45,6 +46,10 @@ Json Describe(const bwrap::OptionText& option) {
   return {{"form", option.form}, {"help", option.help}, {"group", TextOrNull(option.group)}};
 }
 
+Json Describe(const mount::MountOption& option) {
+  return {{"name", option.name}, {"metavar", TextOrNull(option.metavar)}, {"help", option.help}};
+}
+
 Json CapabilityNames() {
   Json names = {"ALL"};
   for (int value = 0; value <= CAP_LAST_CAP; ++value) {
@@ -62,9 +67,12 @@ Json DescribeAll() {
   for (const CommandSpec* command : Commands()) commands.push_back(Describe(*command));
   Json bwrap = Json::array();
   for (const bwrap::OptionText& option : bwrap::kOptionTexts) bwrap.push_back(Describe(option));
+  Json mount = Json::array();
+  for (const mount::MountOption& option : mount::MountOptions()) mount.push_back(Describe(option));
   return {{"strata", std::move(commands)},
           {"capabilities", CapabilityNames()},
-          {"strata-bwrap", {{"description", bwrap::kDescription}, {"options", std::move(bwrap)}}}};
+          {"strata-bwrap", {{"description", bwrap::kDescription}, {"options", std::move(bwrap)}}},
+          {"strata-mount", {{"help", mount::HelpText()}, {"options", std::move(mount)}}}};
 }
 
 }  // namespace

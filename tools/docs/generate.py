@@ -9,6 +9,7 @@ from pathlib import Path
 import completion
 import header
 import man
+import mount
 import roff
 
 HERE = Path(__file__).resolve().parent
@@ -73,6 +74,7 @@ def pages(tables):
     for command in tables["strata"]:
         yield man.command_page(command, page_file("strata-" + command["name"], 1))
     yield bwrap_page(tables["strata-bwrap"])
+    yield mount.page(tables["strata-mount"], page_file("strata-mount", 1))
     yield bst_page()
     yield store_page()
 
@@ -87,6 +89,11 @@ def write_header_pages(directory, version):
         (directory / f"{name}.3").write_text(".so man3/strata.h.3\n", encoding="utf-8")
 
 
+def completions(tables):
+    store = completion.store_parts()
+    return {**completion.files(tables, store), **mount.completions(tables["strata-mount"], store)}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tables", type=Path, required=True)
@@ -99,7 +106,7 @@ def main():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page.text(arguments.version), encoding="utf-8")
     write_header_pages(arguments.output / "man/man3", arguments.version)
-    for name, content in completion.files(tables).items():
+    for name, content in completions(tables).items():
         path = arguments.output / "completions" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

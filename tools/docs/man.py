@@ -31,14 +31,11 @@ def synopsis(program, usage, metavars):
     """`usage` with what is typed in bold."""
     words = []
     for word in usage.split():
-        pieces = re.split(r"([\[\]|.]+)", word)
+        pieces = re.split(r"([\[\]|]+|\.\.\.)", word)
         words.append("".join(
-            piece if not piece or re.fullmatch(r"[\[\]|.]+", piece)
-            else roff.italic(piece) if piece in metavars or piece == "OPTIONS"
-            else roff.bold(piece)
+            piece if not piece or re.fullmatch(r"[\[\]|.]+", piece) else roff.code(piece, {*metavars, "OPTIONS"})
             for piece in pieces
         ))
-    # A tag that is longer than the indentation of a paragraph stands on a line of its own.
     return f".HP\n{roff.bold(program)} " + " ".join(words)
 
 
