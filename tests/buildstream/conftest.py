@@ -64,7 +64,7 @@ def plain_bst():
 @pytest.fixture(scope="session")
 def make_pair(plain_bst, strata_bst):
     """Makes two fresh sides in a directory; the caller removes that."""
-    told = {name: os.environ[name] for name in ("STRATA", "STRATA_BWRAP") if name in os.environ}
+    told = {name: os.environ[name] for name in ("STRATA_BWRAP", "STRATA_LIBRARY") if name in os.environ}
 
     def make(place):
         return Pair(Side("plain", plain_bst, place), Side("strata", strata_bst, place, told))

@@ -103,7 +103,9 @@ def write_dozen(top):
     )
     # Real directories where the base has links: merged /usr, an absolute link, and a chain of them.
     write_import(
-        top, "links", {"opt": Link("/usr/lib/opt"), "data": Link("chain"), "chain": Link("usr/share/data"), "usr/lib/opt/here": "h\n"}
+        top,
+        "links",
+        {"opt": Link("/usr/lib/opt"), "data": Link("chain"), "chain": Link("usr/data"), "usr/lib/opt/here": "h\n", "usr/data/h": "h\n"},
     )
     write_import(
         top,

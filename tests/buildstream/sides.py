@@ -6,6 +6,7 @@ directories, the size of the cache, and where a side lies.
 """
 
 import concurrent.futures
+import difflib
 import os
 import re
 import signal
@@ -25,6 +26,9 @@ VOLATILE = (
     (re.compile(r"[0-9.]+[BKMGT] / infinity"), "SIZE / infinity"),
     (re.compile(r"(?<=cached size )\d+"), "SIZE"),
 )
+
+# What only strata-bst says: this list of dependencies is staged as bst does it, and why.
+NOT_AN_OVERLAY = re.compile(r"\[TIME\](?:\[[^\]]*\]){0,2} LOG +([^\n]*): Not staged as an overlay\n\n +([^\n]*)\n")
 
 # Of what has an open workspace, the key depends on where that is.
 KEYS = re.compile(r"\b[0-9a-f]{8}(?:[0-9a-f]{56})?\b")
@@ -70,6 +74,7 @@ class Side:
         self.env.update(environment)
         self.cache = self.home / "cache" / "buildstream"
         self.hide_keys = False
+        self.not_overlays = set()  # of those whose logs were looked at: (element, why)
 
     def words(self, *words):
         options = ("--config", self.home / "bst.conf", "--no-interactive", "--no-colors", "-C", self.project)
@@ -162,7 +167,9 @@ class Side:
         for path in sorted(top.rglob("*-*.log"), key=lambda path: path.stat().st_mtime_ns):
             if path.parent != top:
                 name = self.normal(str(path.relative_to(top)))
-                found.setdefault(name, []).append(self.normal(path.read_text(errors="surrogateescape")))
+                text = self.normal(path.read_text(errors="surrogateescape"))
+                self.not_overlays.update(NOT_AN_OVERLAY.findall(text))
+                found.setdefault(name, []).append(NOT_AN_OVERLAY.sub("", text))
         return found
 
 
@@ -225,9 +232,8 @@ def same(plain, strata, what=""):
         same(plain.splitlines(), strata.splitlines(), what)
         text = f"bst {plain!r}\nstrata-bst {strata!r}"
     elif isinstance(plain, list) and isinstance(strata, list):
-        import difflib
-
-        text = "\n".join(difflib.unified_diff(list(map(str, plain)), list(map(str, strata)), "bst", "strata-bst", lineterm="", n=2))
+        lines = ["\n".join(map(str, side)).splitlines() for side in (plain, strata)]
+        text = "\n".join(difflib.unified_diff(*lines, "bst", "strata-bst", lineterm="", n=2))
     else:
         text = f"bst {plain!r}\nstrata-bst {strata!r}"
     raise AssertionError(f"{what} differs:\n{text[:6000]}")

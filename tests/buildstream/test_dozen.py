@@ -31,6 +31,12 @@ def test_the_logs_of_all_jobs_are_the_same(built):
     built.same_logs()
 
 
+def test_all_but_what_is_staged_onto_a_root_is_an_overlay(built):
+    built.strata.logs()
+    assert {why for _, why in built.strata.not_overlays} <= {"something was written in the sandbox before"}
+    assert {element for element, _ in built.strata.not_overlays} <= {"devel.bst"}
+
+
 def test_show_says_the_same(built):
     plain, strata = built.bst("show", "--format", "%{name} %{full-key} %{state} %{deps} %{public}", *ELEMENTS, status=0)
     same(plain.out, strata.out)
