@@ -177,6 +177,7 @@ def test_every_function_of_the_library_is_in_the_page_of_its_header(docs, man_pa
     aliases = {page.stem for page in (docs / "man/man3").iterdir()} - {"strata.h"}
     assert aliases == set(functions)
     assert "strata_run_options" in output("man", "-M", str(docs / "man"), functions[0])
+    assert "STRATA-MOUNT(1)" in output("man", "-M", str(docs / "man"), "mount.strata")
 
 
 def test_what_the_header_says_of_a_member_is_beside_its_name(man_pages):

@@ -106,6 +106,10 @@ def main():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page.text(arguments.version), encoding="utf-8")
     write_header_pages(arguments.output / "man/man3", arguments.version)
+    # The name by which mount(8) finds it.
+    path = arguments.output / "man/man8/mount.strata.8"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(".so man1/strata-mount.1\n", encoding="utf-8")
     for name, content in completions(tables).items():
         path = arguments.output / "completions" / name
         path.parent.mkdir(parents=True, exist_ok=True)
