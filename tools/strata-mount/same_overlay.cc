@@ -64,6 +64,11 @@ Layers LayersOf(std::string_view options) {
   return layers;
 }
 
+template <typename Set>
+bool HasAll(const Set& set, const Set& wanted) {
+  return std::includes(set.begin(), set.end(), wanted.begin(), wanted.end());
+}
+
 Result<std::optional<MountEntry>> OverlayAt(const std::string& target) {
   const uint64_t id = MountIdAt(target);
   STRATA_ASSIGN(std::vector<MountEntry> mounts, ReadMountTable());
@@ -104,8 +109,7 @@ Result<bool> ShowSameOverlay(const Request& request) {
   for (const std::string& lower : request.lowers) {
     if (auto id = IdOf(lower)) lowers.insert(*id);
   }
-  if (!std::ranges::includes(lowers, there.lowers) ||
-      !std::ranges::includes(names, there.relative_lowers)) {
+  if (!HasAll(lowers, there.lowers) || !HasAll(names, there.relative_lowers)) {
     return Unexpected(
         Error(Errc::kBusy,
               fmt::format("the upperdir is in use: {} has it above other layers", request.target))
