@@ -12,7 +12,11 @@
 namespace strata {
 
 Result<UniqueFd> OpenAt(int dir_fd, const std::string& path, int flags, unsigned mode) {
-  return sys::CheckFd(sys::OpenAt(dir_fd, path.c_str(), flags, mode), "open", path);
+  STRATA_ASSIGN(UniqueFd fd,
+                sys::CheckFd(sys::OpenAt(dir_fd, path.c_str(), flags, mode), "open", path));
+  if (fd.get() > 2) return fd;
+  // Of a closed standard stream. What is kept there for long would be taken for one.
+  return sys::CheckFd(sys::DuplicateFd(fd.get()), "fcntl", "F_DUPFD_CLOEXEC");
 }
 
 Result<std::string> ReadAll(int fd, std::string_view name, size_t limit) {

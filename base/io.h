@@ -12,7 +12,7 @@
 
 namespace strata {
 
-// Opens with O_CLOEXEC. `what` of the error is "open <path>".
+// Opens with O_CLOEXEC, above descriptor 2. `what` of the error is "open <path>".
 Result<UniqueFd> OpenAt(int dir_fd, const std::string& path, int flags, unsigned mode = 0);
 
 // Reads until end of file; more than `limit` bytes is an error (kInvalid).

@@ -63,6 +63,10 @@ int OpenAt2(int dir_fd, const char* path, int flags, mode_t mode, uint64_t resol
   return fd;
 }
 
+int DuplicateFd(int fd) noexcept {
+  return KernelInt([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 3); });
+}
+
 int64_t Read(int fd, void* buffer, size_t size) noexcept {
   return Retrying([&] { return ::read(fd, buffer, size); });
 }

@@ -36,6 +36,9 @@ inline Result<int> Check(int64_t value, std::string_view call, std::string_view 
   if (value < 0) return FailSys(static_cast<int>(-value), call, argument);
   return static_cast<int>(value);
 }
+// Another descriptor for the same, above those of standard streams.
+int DuplicateFd(int fd) noexcept;
+
 inline Result<UniqueFd> CheckFd(int64_t value, std::string_view call, std::string_view argument = {}) {
   if (value < 0) return FailSys(static_cast<int>(-value), call, argument);
   return UniqueFd(static_cast<int>(value));

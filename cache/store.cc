@@ -44,9 +44,8 @@ Error NoStoreAccess(Error error, const std::string& path) {
 }
 
 Result<UniqueFd> OpenOrMake(const std::string& path) {
-  int fd = sys::OpenAt(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY);
-  if (fd >= 0) return UniqueFd(fd);
-  if (fd != -ENOENT) return FailSys(-fd, "open", path);
+  Result<UniqueFd> found = OpenAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+  if (found || found.error().sys_errno() != ENOENT) return found;
   size_t slash = path.find_last_of('/');
   if (slash != std::string::npos && slash > 0) {
     STRATA_TRY(MakeDirs(AT_FDCWD, path.substr(0, slash), 0755));

@@ -86,7 +86,7 @@ void RestoreStandardStreams(const std::array<int, 3>& streams, const StreamState
 // What the child must still have when its standard streams are in their places: a descriptor above
 // those.
 Result<UniqueFd> AboveStandardStreams(int fd) {
-  return sys::CheckFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3), "fcntl", "F_DUPFD_CLOEXEC");
+  return sys::CheckFd(sys::DuplicateFd(fd), "fcntl", "F_DUPFD_CLOEXEC");
 }
 
 // Where the child sends the terminal that it makes.

@@ -1,7 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sandbox/run_request.h"
 
+#include "base/path.h"
+#include "cache/store.h"
+
 namespace strata {
+
+Result<std::string> SandboxPath(std::string_view path) {
+  if (path.empty() || path.front() != '/') {
+    return Fail(Errc::kInvalid, "'{}' must be an absolute path in the sandbox", path);
+  }
+  STRATA_ASSIGN(std::string clean, CleanPath(path));
+  if (clean.empty()) return Fail(Errc::kInvalid, "'{}': the root itself cannot be replaced", path);
+  return "/" + clean;
+}
+
+Result<void> CheckCacheName(const std::string& name) {
+  STRATA_TRY(Store::CheckRefName(name));
+  if (name.find('/') == std::string::npos) return {};
+  return Fail(Errc::kInvalid, "'{}' cannot be a cache: it has a '/'", name);
+}
+
+void SetVariable(std::vector<std::string>* env, std::string_view key, std::string_view value) {
+  std::string entry = fmt::format("{}={}", key, value);
+  for (std::string& existing : *env) {
+    if (existing.compare(0, key.size() + 1, entry, 0, key.size() + 1) == 0) {
+      existing = std::move(entry);
+      return;
+    }
+  }
+  env->push_back(std::move(entry));
+}
 
 Result<void> CheckCombination(const RunRequest& request) {
   auto conflict = [&](std::string_view one, std::string_view other, std::string_view why) {

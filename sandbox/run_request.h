@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -68,6 +69,12 @@ struct RunRequest {
     return std::string(option_prefix).append(name);
   }
 };
+
+// A path in the sandbox as a mount's target: absolute and clean.
+Result<std::string> SandboxPath(std::string_view path);
+Result<void> CheckCacheName(const std::string& name);
+// In an environment: replaced, or added.
+void SetVariable(std::vector<std::string>* env, std::string_view key, std::string_view value);
 
 // What can be said before anything is looked up: which of these do not go together. kInvalid.
 Result<void> CheckCombination(const RunRequest& request);

@@ -123,13 +123,15 @@ TEST_F(AnyProcessTest, LeasesMayHaveTheNumbersOfStandardStreams) {
         for (int fd = 0; fd <= 2; ++fd) ::close(fd);
         FileLock lock =
             Must(FileLock::OnDirectory(AT_FDCWD, Path("lock"), LockMode::kShared, LockWait::kFail));
-        if (lock.fd() > 2) return 100;
-        spec.held = {lock.fd()};
+        const int low = ::dup(lock.fd());
+        if (low > 2) return 100;
+        spec.held = {low};
         bool held = false;
         std::thread other([&] {
           WaitFor("up");
           // A lock that only pid 1 has, should this process lose its own.
-          ::close(lock.fd());
+          ::close(low);
+          lock = FileLock();
           held =
               !FileLock::OnDirectory(AT_FDCWD, Path("lock"), LockMode::kExclusive, LockWait::kFail);
         });

@@ -432,14 +432,17 @@ typedef struct strata_run_options {
   strata_network network;
   const strata_mount* mounts; /* in this order */
   size_t mount_count;
-  /* What becomes its standard streams: a descriptor; 0: the caller's own of that number; -1:
-   * /dev/null. They stay the caller's. Directories and O_PATH descriptors are refused. */
+  /* What becomes its standard streams: a descriptor; 0: the caller's own of that number; -1, or
+   * where that is closed: /dev/null. They stay the caller's. Directories, block devices and O_PATH
+   * descriptors are refused. */
   int stdin_fd;
   int stdout_fd;
   int stderr_fd;
   /* A pipe or socket through which the caller ends it or sends it signals, 0: none. Each byte that
-   * is read is the number of a signal for the command; at the end of the file, SIGTERM goes to
-   * everything, and SIGKILL after the grace. So closing the other end cancels. */
+   * is read is the number of a signal for the command: TERM, HUP, USR1, USR2, WINCH; INT and QUIT,
+   * which go to its process group; TSTP (or STOP) and CONT, which stop and continue all that runs;
+   * KILL, which ends it. Others are dropped. At the end of the file, SIGTERM goes to everything,
+   * and SIGKILL after the grace. So closing the other end cancels. */
   int control_fd;
   uint64_t timeout_ms; /* 0: none */
   uint64_t grace_ms;   /* between SIGTERM and SIGKILL; 0: 10,000 */
@@ -471,15 +474,23 @@ typedef struct strata_result strata_result;
 
 /* Runs a command in the root, in a sandbox with the defaults of `strata run`, and returns when
  * every process and mount of it is gone. A failure means that nothing ran, or that what it wrote
- * could not be kept. The sandbox dies with the calling thread. */
+ * could not be kept.
+ *
+ * Any number of threads may do so at the same time, with one root. The sandbox dies with the
+ * calling thread, to which the kernel ties it, and so with the process; pthread_cancel waits for
+ * its end. The caller may block, ignore or handle any signal: the command starts with all of them
+ * at their defaults. It sends no SIGCHLD, and waitpid(-1) does not find it (other helpers of this
+ * library, newuidmap for instance, are ordinary children). */
 STRATA_API int strata_run(const strata_root* root, const strata_run_options* options,
                           strata_result** result, strata_error** error);
 STRATA_API strata_outcome strata_result_outcome(const strata_result* result);
-/* As `strata run` exits: the command's own status; 128 + N for signal N; 124, 126, 127. */
+/* As `strata run` exits: the command's own status; 128 + N for signal N; 124 timed out, 126 not
+ * executable, 127 no such command; 143 cancelled. */
 STRATA_API int strata_result_status(const strata_result* result);
 STRATA_API int strata_result_signal(
     const strata_result* result); /* that killed the command; 0: none */
-STRATA_API const char* strata_result_reason(const strata_result* result); /* why nothing ran; "" */
+/* Why nothing ran, or why it was killed, where there is something to say; else "". */
+STRATA_API const char* strata_result_reason(const strata_result* result);
 /* The captured layer; NULL where none was captured. Belongs to the result. */
 STRATA_API const strata_layer* strata_result_layer(const strata_result* result);
 /* What `strata run --stats` writes: times of each step, resources, cache hit or miss ... */

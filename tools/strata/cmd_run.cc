@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 
+#include <cerrno>
 #include <memory>
 #include <optional>
 
@@ -24,7 +25,8 @@ namespace {
 // From now on these are read from the descriptor instead of being delivered.
 Result<UniqueFd> ReceiveSignals(const sigset_t& signals) {
   if (::sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return FailSys(errno, "sigprocmask");
-  return sys::CheckFd(::signalfd(-1, &signals, SFD_CLOEXEC), "signalfd");
+  const int fd = ::signalfd(-1, &signals, SFD_CLOEXEC);
+  return sys::CheckFd(fd < 0 ? -errno : fd, "signalfd");
 }
 
 // The sandbox has ended: what was meant for it and came too late is dropped, and what comes from
@@ -171,7 +173,8 @@ constinit const CommandSpec kRunCommand = {
         "does not change while it is used (with KEY: never, under that key); or one of them "
         "followed by\n"
         ":at=/PREFIX, which puts it below PREFIX, or :only=GLOB, which takes only what fits.\n\n"
-        "A SIZE is in bytes, or a number with K, M, G or T; a TIME in seconds, or with s, m or h.\n\n"
+        "A SIZE is in bytes, or a number with K, M, G or T; a TIME in seconds, or with s, m or "
+        "h.\n\n"
         "The exit status is COMMAND's own; 128+N when signal N killed it; 124 when it timed out;\n"
         "125 when strata itself failed; 126 when COMMAND cannot be executed; 127 when it was\n"
         "not found.",

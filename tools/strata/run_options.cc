@@ -26,15 +26,6 @@ Result<std::string> AbsolutePath(std::string_view path) {
   return absolute;
 }
 
-Result<std::string> SandboxPath(std::string_view path) {
-  if (path.empty() || path.front() != '/') {
-    return Fail(Errc::kInvalid, "'{}' must be an absolute path in the sandbox", path);
-  }
-  STRATA_ASSIGN(std::string clean, CleanPath(path));
-  if (clean.empty()) return Fail(Errc::kInvalid, "'{}': the root itself cannot be replaced", path);
-  return "/" + clean;
-}
-
 Result<RunRequest::Mount> ParseBind(std::string_view text) {
   RunRequest::Mount mount;
   size_t colon = text.find(':');
@@ -76,10 +67,7 @@ Result<RunRequest::Mount> ParseCache(std::string_view text) {
   size_t colon = text.find(':');
   if (colon == std::string_view::npos) return Fail(Errc::kInvalid, "'{}' is not NAME:DST", text);
   mount.source = text.substr(0, colon);
-  STRATA_TRY(Store::CheckRefName(mount.source));
-  if (mount.source.find('/') != std::string::npos) {
-    return Fail(Errc::kInvalid, "'{}' cannot be a cache: it has a '/'", mount.source);
-  }
+  STRATA_TRY(CheckCacheName(mount.source));
   STRATA_ASSIGN(mount.target, SandboxPath(text.substr(colon + 1)));
   return mount;
 }
@@ -128,17 +116,6 @@ Result<uint64_t> ParseCapability(std::string_view text) {
     return Fail(Errc::kInvalid, "there is no capability '{}'", text);
   }
   return uint64_t{1} << value;
-}
-
-void SetVariable(std::vector<std::string>* env, std::string_view key, std::string_view value) {
-  std::string entry = fmt::format("{}={}", key, value);
-  for (std::string& existing : *env) {
-    if (existing.compare(0, key.size() + 1, entry, 0, key.size() + 1) == 0) {
-      existing = std::move(entry);
-      return;
-    }
-  }
-  env->push_back(std::move(entry));
 }
 
 Result<void> ApplyEnv(std::string_view text, std::vector<std::string>* env) {

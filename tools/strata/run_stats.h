@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "sandbox/run_session.h"
-#include "tools/strata/json.h"
+#include "tools/strata/json_text.h"
 
 namespace strata {
 

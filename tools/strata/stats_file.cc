@@ -29,7 +29,7 @@ Result<StatsFile> StatsFile::Open(const std::string& path) {
   file.place_.path = path;
   if (int stream = exists ? StandardStream(st) : -1; stream >= 0) {
     // /dev/stdout while that is a log: a rename would take the place of the link in /dev.
-    STRATA_ASSIGN(file.fd_, sys::CheckFd(::fcntl(stream, F_DUPFD_CLOEXEC, 3), "fcntl", "--stats"));
+    STRATA_ASSIGN(file.fd_, sys::CheckFd(sys::DuplicateFd(stream), "fcntl", "--stats"));
   } else if (exists && !S_ISREG(st.st_mode)) {
     // /dev/stdout or a fifo is written to; a rename would take its place.
     STRATA_ASSIGN_WITH(file.fd_, OpenAt(AT_FDCWD, path, O_WRONLY | O_NOCTTY), "--stats");
