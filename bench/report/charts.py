@@ -51,7 +51,7 @@ NAMES = {
     "bare_overlay": "bare mount(2)", "tmpfs_copy": "cp -a into a tmpfs", "no_sandbox": "no sandbox at all",
     "strata_run": "strata run --capture", "strata_named": "strata (root by name)", "strata_without_deltas": "strata (no deltas)",
     "strata_overlaps": "strata overlaps", "tar_c": "tar -c", "openssl": "openssl dgst",
-    "bwrap": "bwrap", "buildstream": "BuildStream 1.6.8", "podman": "podman", "buildah": "buildah",
+    "bwrap": "bwrap", "buildstream": "BuildStream 1.6.8", "strata_bst": "strata-bst", "podman": "podman", "buildah": "buildah",
 }
 _COLORS = {"strata": 0, "cp_al": 1, "bare_linkat": 2, "fuse_overlayfs": 3, "tar_x": 4, "ostree_checkout": 5,
            "rsync_link_dest": 6, "cp_a": 7, "strata_hardlink": 8, "cp_as": 9,
