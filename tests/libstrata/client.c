@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A client in plain C11, which uses every function of strata.h. Exits with 0 if all went as it should.
- * Usage: client DIRECTORY, an empty one, which is filled.
+ * A client in plain C11, which uses every function of strata.h. Exits with 0 if all went as it
+ * should. Usage: client DIRECTORY, an empty one, which is filled.
  */
 #include "strata.h"
 
@@ -161,6 +161,48 @@ static void stage_at(strata_store* store) {
   CHECK(access(at("there"), F_OK) != 0);
 }
 
+static void copy_file(const char* from, const char* to) {
+  static char buffer[1 << 16];
+  ssize_t size;
+  int in = open(from, O_RDONLY | O_CLOEXEC);
+  int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+  CHECK(in >= 0 && out >= 0);
+  while ((size = read(in, buffer, sizeof buffer)) > 0)
+    CHECK(write(out, buffer, (size_t)size) == size);
+  CHECK(size == 0 && close(in) == 0 && close(out) == 0);
+}
+
+/* In a sandbox, of a root with nothing but a shell. */
+static void run(strata_store* store) {
+  const char* argv[] = {"/bin/sh", "-c", "echo made > /made", NULL};
+  const char* nothing[] = {"/nothing", NULL};
+  strata_error* error = NULL;
+  strata_layer* shell = NULL;
+  strata_set* set = NULL;
+  strata_root* root = NULL;
+  strata_result* result = NULL;
+  strata_run_options options = {.size = sizeof options, .argv = argv, .flags = STRATA_RUN_CAPTURE};
+  CHECK(mkdir(at("sh"), 0755) == 0 && mkdir(at("sh/bin"), 0755) == 0);
+  copy_file("/bin/busybox", at("sh/bin/sh"));
+  CALL(strata_import(store, at("sh"), NULL, &shell, &error));
+  CALL(strata_set_new(store, &set, &error));
+  CALL(strata_set_add(set, strata_layer_id(shell), &error));
+  CALL(strata_compose(set, NULL, &root, &error));
+  CALL(strata_run(root, &options, &result, &error));
+  CHECK(strata_result_outcome(result) == STRATA_ENDED && strata_result_status(result) == 0);
+  CHECK(strata_result_signal(result) == 0 && strata_result_reason(result)[0] == '\0');
+  CHECK(strata_layer_entries(strata_result_layer(result)) == 1);
+  CHECK(strata_result_json(result)[0] == '{');
+  strata_result_free(result);
+  options.argv = nothing;
+  CALL(strata_run(root, &options, &result, &error));
+  CHECK(strata_result_outcome(result) == STRATA_NO_COMMAND && strata_result_layer(result) == NULL);
+  strata_result_free(result);
+  strata_root_free(root);
+  strata_set_free(set);
+  strata_layer_free(shell);
+}
+
 static void enter_namespaces(void) {
   char map[64];
   int uid = (int)geteuid();
@@ -192,6 +234,7 @@ int main(int argc, char** argv) {
   strata_root* root = compose_root(store);
   stage(root);
   stage_at(store);
+  run(store);
   strata_root_free(root);
 
   int refs = 0;
@@ -201,7 +244,7 @@ int main(int argc, char** argv) {
   strata_gc_options gc = {.size = sizeof gc, .all = 1};
   strata_gc_report report = {.size = sizeof report};
   CALL(strata_gc(store, &gc, &report, &error));
-  CHECK(report.layers == 1 && report.roots == 2);
+  CHECK(report.layers == 3 && report.roots == 3);
 
   CHECK(strata_resolve(store, "captured", &target, &error) == STRATA_E_NOT_FOUND);
   CHECK(strata_error_code(error) == STRATA_E_NOT_FOUND && strata_error_errno(error) == 0);
