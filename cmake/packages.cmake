@@ -14,10 +14,7 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
   OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 
-set(CPACK_COMPONENTS_ALL strata)
-if(TARGET strata_shared)
-  list(APPEND CPACK_COMPONENTS_ALL libstrata0 libstrata-dev)
-endif()
+set(CPACK_COMPONENTS_ALL strata libstrata0 libstrata-dev)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
@@ -44,8 +41,10 @@ there, and keeps what it wrote as the next layer. It needs no root, no daemon
 and no container engine.
 .
 This package has the command line; strata-bwrap, which takes the command line
-of bubblewrap and mounts layers too; strata-bst, by which BuildStream stages
-through strata; and the Python module strata, for libstrata.")
+of bubblewrap and mounts layers too; strata-mount, which takes that of
+fuse-overlayfs, and is mount(8)'s helper for the type strata; strata-bst, by
+which BuildStream stages through strata; and the Python module strata, for
+libstrata.")
 
 set(CPACK_DEBIAN_LIBSTRATA0_PACKAGE_NAME libstrata0)
 set(CPACK_DEBIAN_LIBSTRATA0_PACKAGE_SECTION libs)
@@ -71,9 +70,4 @@ install(FILES README.md docs/integrating.md
 include(CPack)
 
 # Of all that is built only what is installed. (The target `package` of CPack's own builds everything.)
-add_custom_target(installed)
-foreach(target strata strata-bwrap strata-mount strata_shared docs)
-  if(TARGET ${target})
-    add_dependencies(installed ${target})
-  endif()
-endforeach()
+add_custom_target(installed DEPENDS strata strata-bwrap strata-mount strata_shared docs)
