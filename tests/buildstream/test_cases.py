@@ -10,7 +10,7 @@ from cases import CASES, random_case
 from sides import same
 from trees import Exec, Link, busybox_root, write_element, write_import, write_listing, write_project
 
-RANDOM = int(os.environ.get("STRATA_RANDOM_CASES", "12"))  # by hand: some hundreds
+RANDOM = int(os.environ.get("STRATA_RANDOM_CASES", "6"))  # by hand: some hundreds
 
 
 def slug(name):
