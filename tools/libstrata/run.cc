@@ -7,7 +7,7 @@
 #include "tools/libstrata/events.h"
 #include "tools/libstrata/handles.h"
 #include "tools/libstrata/run_options.h"
-#include "tools/strata/run_stats.h"
+#include "sandbox/run_stats.h"
 
 struct strata_result {
   strata_outcome outcome = STRATA_ENDED;

@@ -16,7 +16,7 @@
 #include "tools/strata/command.h"
 #include "tools/strata/print_observer.h"
 #include "tools/strata/run_options.h"
-#include "tools/strata/run_stats.h"
+#include "sandbox/run_stats.h"
 #include "tools/strata/stats_file.h"
 
 namespace strata {

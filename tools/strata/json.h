@@ -3,7 +3,7 @@
 // JSON output (json_text.h has the values).
 #pragma once
 
-#include "tools/strata/json_text.h"
+#include "sandbox/json_text.h"
 #include "tools/strata/print.h"
 
 namespace strata {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/strata/run_stats.h"
+#include "sandbox/run_stats.h"
 
 #include <cstring>
 

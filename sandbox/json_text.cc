@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/strata/json_text.h"
+#include "sandbox/json_text.h"
 
 #include <fmt/format.h>
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/json_text.h"
 #include "sandbox/run_session.h"
-#include "tools/strata/json_text.h"
 
 namespace strata {
 
