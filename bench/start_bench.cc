@@ -82,7 +82,7 @@ class Start {
     spec_.seccomp = BuildFilter(ChownPolicy::kFail, NestedUserns::kDenied);
     spec_.capabilities = DefaultCapabilities();
     storage_ = std::make_unique<PlanStorage>();
-    MakePlan(spec_, -1, -1, storage_.get());
+    MakePlan(spec_, {}, -1, -1, storage_.get());
   }
 
   void Run(benchmark::State& state) const {
