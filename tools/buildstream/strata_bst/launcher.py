@@ -107,8 +107,11 @@ def wrap_mount_init(original):
     from . import namespace, session  # pylint: disable=import-outside-toplevel
 
     def __init__(self, sandbox, mount_point, safe_hardlinks):
+        place = session.find(sandbox.get_directory())
+        if place is not None:
+            place.guard_plain()
         if safe_hardlinks and namespace.entered():
-            if session.find(sandbox.get_directory()) is None:
+            if place is None:
                 session.Session(sandbox).guard()
             safe_hardlinks = False
         original(self, sandbox, mount_point, safe_hardlinks)

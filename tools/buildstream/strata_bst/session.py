@@ -80,6 +80,7 @@ class Session:
         self.lowers = []
         self.linked = None  # of a root that BuildStream has staged: where its files are
         self.plain = {}  # directories in the root that are no part of the overlay: where they lie
+        self._inside = []  # what is mounted in the root, in order
         self._mounts = 0
         self._tmpfs = []
         self._root = self._stage = None
@@ -167,10 +168,24 @@ class Session:
             return
         if any(os.path.lexists(os.path.join(lower, relative)) for lower in self.lowers):
             return
-        plain = os.path.join(self.scratch, f"strata-plain-{len(self.plain)}")
+        plain = os.path.join(self.scratch, f"strata-plain-{len(self._inside)}")
         os.mkdir(plain)
         namespace.bind(plain, path)
+        self._inside.append(path)
         self.plain[path] = plain
+
+    def guard_plain(self):
+        """Before commands run: what was linked to plain directories are the artifacts' own files."""
+        for path in list(self.plain):
+            directory = os.path.join(self.scratch, f"strata-{self._mounts}")
+            self._mounts += 1
+            upper, work = os.path.join(directory, "upper"), os.path.join(directory, "work")
+            for made in (directory, upper, work):
+                os.mkdir(made)
+            shutil.copystat(self.plain[path], upper)
+            namespace.mount_overlay([self.plain[path]], upper, work, path)
+            self._inside.append(path)
+            del self.plain[path]
 
     def plain_path(self, path):
         """Where a file in a plain directory lies; None where it is in none."""
@@ -188,7 +203,7 @@ class Session:
 
     def made(self):
         """The directories that were made in it, if nothing else was, so that it can be mounted anew; else None."""
-        return directories_only(self.upper)
+        return None if self._inside else directories_only(self.upper)
 
     def capture(self):
         """What was written since, as a layer of the store: its id; None where nothing was. Unmounts."""
@@ -212,9 +227,9 @@ class Session:
     def _take_away(self):
         """Whether there was something."""
         mounted = _sessions.pop(self.root, None) is not None
-        for path in self.plain:
+        for path in reversed(self._inside):
             namespace.unmount(path)
-        self.plain = {}
+        self.plain, self._inside = {}, []
         if mounted:
             namespace.unmount(self.root)
         for handle in (self._stage, self._root):
