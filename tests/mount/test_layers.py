@@ -46,6 +46,15 @@ def test_ids_roots_views_and_a_single_read_only_layer(mount, strata, two, tmp_pa
         assert mount(f"mnt -o lowerdir={lowers} at && cat at/d/a at/d/b && umount at").ok().stdout == shown, lowers
 
 
+def test_without_home_the_store_is_in_the_home_of_passwd(mount, strata, two):
+    """mount(8) calls its helpers so."""
+    script = f"""mount -t tmpfs none /etc && echo "root:x:$(id -u):0::$PWD/home:/bin/sh" >/etc/passwd
+    mkdir -p home/.local/share && mv store home/.local/share/strata
+    env -u HOME -u STRATA_STORE "$PROGRAM" -o lowerdir=base at && cat at/d/a && umount at
+    mv home/.local/share/strata store"""
+    assert mount(script).ok().stdout == "low"
+
+
 def test_links_are_written_through_as_staging_defines_it(mount, layer, directories):
     directories()
     layer("usr", {"usr": None, "usr/lib": None, "lib": cli.Symlink("usr/lib")})

@@ -2,11 +2,14 @@
 #include "tools/strata-mount/store_layers.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 
 #include "base/io.h"
@@ -19,8 +22,23 @@
 namespace strata::mount {
 namespace {
 
+// mount(8) takes HOME away from its helpers. The file is read as it is: a static executable has no
+// other sources of users.
+void SetMissingHome() {
+  if (::getenv("HOME") != nullptr) return;
+  std::unique_ptr<FILE, decltype(&::fclose)> users(::fopen("/etc/passwd", "re"), &::fclose);
+  if (users == nullptr) return;
+  while (const passwd* user = ::fgetpwent(users.get())) {
+    if (user->pw_uid == ::getuid()) {
+      ::setenv("HOME", user->pw_dir, 1);
+      return;
+    }
+  }
+}
+
 Result<std::string> StorePath(const Request& request) {
   if (!request.store.empty()) return request.store;
+  SetMissingHome();
   return Store::DefaultPath();
 }
 
