@@ -125,6 +125,40 @@ TEST_F(LibStage, AMountInTheNamespaceOfOneThreadIsSeenByItsCapture) {
   });
 }
 
+TEST_F(LibStage, AChildWithTheSamePidLeavesTheStageToItsParent) {
+  Import("file", "x", "base");
+  const std::string scratch = NewDirectory("scratch");
+  // Its child is process 1, and so is that one's.
+  auto as_first = [](const std::function<void()>& work) {
+    EXPECT_EQ(::unshare(CLONE_NEWPID), 0);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      EXPECT_EQ(::getpid(), 1);
+      work();
+      ::_exit(HasFailure() ? 1 : 0);
+    }
+    int status = -1;
+    EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+  };
+  InNamespaces([&] {
+    as_first([&] {
+      Store own = Open();
+      store_.swap(own);
+      Root root = Compose({"base"});
+      strata_stage_options options{};
+      options.size = sizeof options;
+      options.upper = STRATA_UPPER_DIRECTORY;
+      options.directory = scratch.c_str();
+      Stage stage = OpenStage(root.get(), &options);
+      as_first([&] { stage.reset(); });
+      EXPECT_FALSE(std::filesystem::is_empty(scratch));
+      stage.reset();
+      EXPECT_TRUE(std::filesystem::is_empty(scratch));
+    });
+  });
+}
+
 TEST_F(LibStage, AReadOnlyStageOfOneLayerCannotBeWrittenToOrCaptured) {
   Import("file", "x", "base");
   const std::string place = NewDirectory("mnt");

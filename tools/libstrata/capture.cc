@@ -2,7 +2,6 @@
 #include "stager/capture.h"
 
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "base/mount_table.h"
 #include "base/path.h"
@@ -67,7 +66,7 @@ int strata_stage_capture(strata_stage* stage, const strata_capture_options* opti
     STRATA_ASSIGN(strata_capture_options given,
                   strata::ReadOptions(options, "strata_capture_options"));
     if (!stage->stage) return Fail(Errc::kInvalid, "capture: the stage was captured before");
-    if (stage->owner != ::getpid()) {
+    if (!stage->owner.IsOwn()) {
       return Fail(Errc::kInvalid, "capture: the stage is the parent process's");
     }
     STRATA_ASSIGN_WITH(strata::CaptureOptions wanted, strata::Translate(given), "capture");

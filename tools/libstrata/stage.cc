@@ -14,7 +14,7 @@
 #include "stager/overlay.h"
 
 strata_stage::~strata_stage() {
-  if (stage && owner != ::getpid()) stage->Abandon();
+  if (stage && !owner.IsOwn()) stage->Abandon();
 }
 
 namespace strata {
@@ -103,7 +103,7 @@ Result<UniqueFd> Mount(strata_stage& handle) {
 Result<UniqueFd> MountOnce(strata_stage* stage) {
   STRATA_TRY(Need(stage, "stage"));
   if (!stage->stage) return Fail(Errc::kInvalid, "the stage was captured");
-  if (stage->owner != ::getpid()) return Fail(Errc::kInvalid, "the stage is the parent process's");
+  if (!stage->owner.IsOwn()) return Fail(Errc::kInvalid, "the stage is the parent process's");
   if (stage->mounted) return Fail(Errc::kInvalid, "the stage was mounted before");
   return Mount(*stage);
 }
@@ -126,7 +126,7 @@ int strata_stage_open(const strata_root* root, const strata_stage_options* optio
     STRATA_ASSIGN(strata::StageOptions wanted, strata::Translate(given, data));
     auto handle = std::make_unique<strata_stage>();
     handle->root = root->data;
-    handle->owner = ::getpid();
+    STRATA_TRY(handle->owner.Make());
     handle->ids = strata::OwnIds();
     wanted.mapping = handle->ids;
     wanted.materialise.unmapped = strata::UnmappedOwner::kCaller;

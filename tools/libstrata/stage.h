@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "stager/stage.h"
+#include "tools/libstrata/fork_mark.h"
 #include "tools/libstrata/handles.h"
 
 struct strata_stage {
@@ -18,7 +19,7 @@ struct strata_stage {
   std::optional<strata::Stage> stage;  // none: captured
   // Root shows and captures files with the owners that they have; who has one id, as its own.
   std::optional<strata::IdMapping> ids;
-  pid_t owner = 0;
+  strata::ForkMark owner;
   bool mounted = false;  // it was, at some time
   uint64_t device = 0;   // of the mount, as mountinfo has it
 };
