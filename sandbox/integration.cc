@@ -4,6 +4,8 @@
 #include "sandbox/id_choice.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -53,15 +55,19 @@ class CommandOutput {
     STRATA_TRY(sys::Check(sys::Pipe2(fds, O_CLOEXEC), "pipe2"));
     read_ = UniqueFd(fds[0]);
     write_ = UniqueFd(fds[1]);
+    if (::fcntl(read_.get(), F_SETFL, O_NONBLOCK) != 0) return FailSys(errno, "fcntl", "F_SETFL");
+    STRATA_ASSIGN(ended_, sys::CheckFd(::eventfd(0, EFD_CLOEXEC), "eventfd"));
     STRATA_ASSIGN(null_, OpenAt(AT_FDCWD, "/dev/null", O_RDONLY));
     thread_ = StartThread([this] { ReadAll(); });
     return {};
   }
   std::array<int, 3> stdio() const { return {null_.get(), write_.get(), write_.get()}; }
 
-  // After the sandbox has ended: nobody else can have the pipe open.
+  // After the sandbox has ended, with all that it wrote in the pipe. The pipe's own end need not come: a process
+  // that another thread forked meanwhile may have it open.
   void Finish() {
     write_.reset();
+    if (ended_.valid()) ::eventfd_write(ended_.get(), 1);
     if (thread_.joinable()) thread_.join();
   }
   std::string LastLines() const { return fmt::format("{}", fmt::join(last_, "\n")); }
@@ -72,6 +78,7 @@ class CommandOutput {
     char buffer[4096];
     for (;;) {
       int64_t size = sys::Read(read_.get(), buffer, sizeof buffer);
+      if (size == -EAGAIN && WaitForMore()) continue;
       if (size <= 0) break;
       try {
         for (int64_t i = 0; i < size; ++i) {
@@ -84,6 +91,13 @@ class CommandOutput {
     }
     if (!line.empty()) TakeLine(line);
   }
+  // False once the sandbox has ended, and all was read.
+  bool WaitForMore() {
+    pollfd fds[2] = {{read_.get(), POLLIN, 0}, {ended_.get(), POLLIN, 0}};
+    while (::poll(fds, 2, -1) < 0 && errno == EINTR) {
+    }
+    return fds[0].revents != 0;
+  }
   void TakeLine(std::string& line) {
     if (show_) show_(line);
     last_.push_back(std::move(line));
@@ -95,6 +109,7 @@ class CommandOutput {
   UniqueFd null_;
   UniqueFd read_;
   UniqueFd write_;
+  UniqueFd ended_;
   std::thread thread_;
   std::deque<std::string> last_;
 };
