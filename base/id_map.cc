@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/id_map.h"
 
+#include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -292,6 +294,12 @@ Result<void> RunInMapping(const IdMapping& mapping, const std::function<Result<v
   // Its report says more than its status, which is lost where the process ignores SIGCHLD.
   static_cast<void>(child.Wait());
   return Understand(text);
+}
+
+bool IsInFirstUserNamespace() {
+  constexpr ino_t kFirst = 0xeffffffd;  // PROC_USER_INIT_INO, part of the kernel's interface
+  struct stat st;
+  return sys::FstatAt(AT_FDCWD, "/proc/self/ns/user", &st, 0) == 0 && st.st_ino == kFirst;
 }
 
 }  // namespace strata

@@ -53,4 +53,7 @@ Result<void> WriteIdMaps(pid_t pid, const IdMapping& mapping);
 // files and locks (flock) are shared. The child may use threads.
 Result<void> RunInMapping(const IdMapping& mapping, const std::function<Result<void>()>& work);
 
+// Whether uid 0 is root of the machine.
+bool IsInFirstUserNamespace();
+
 }  // namespace strata

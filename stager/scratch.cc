@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/id_map.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
@@ -187,7 +188,7 @@ bool Scratch::LeaveClean() {
   const std::string old_work = "work/" + RandomName();
   int rc = sys::RenameAt2(fd(), "work/work", fd(), old_work.c_str());
   if (rc < 0 && rc != -ENOENT) return false;
-  if (rc == 0 && ::geteuid() != 0) {
+  if (rc == 0 && (::geteuid() != 0 || !IsInFirstUserNamespace())) {
     // So that its owner can remove it, with `rm -r` on the store for instance.
     for (const char* part : {"", "/incompat", "/incompat/volatile"}) {
       static_cast<void>(::fchmodat(fd(), (old_work + part).c_str(), 0700, 0) == 0);

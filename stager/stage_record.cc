@@ -14,6 +14,7 @@
 #include <ctime>
 
 #include "base/file_lock.h"
+#include "base/id_map.h"
 #include "base/io.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
@@ -55,12 +56,6 @@ bool MadeUserNamespace() {
   UniqueFd fd(sys::OpenAt(AT_FDCWD, "/proc/self/ns/user", O_RDONLY));
   uid_t owner = 0;
   return fd.valid() && sys::Ioctl(fd.get(), NS_GET_OWNER_UID, &owner) == 0 && owner == ::geteuid();
-}
-
-bool IsInFirstUserNamespace() {
-  constexpr ino_t kFirst = 0xeffffffd;  // PROC_USER_INIT_INO, part of the kernel's interface
-  struct stat st;
-  return sys::FstatAt(AT_FDCWD, "/proc/self/ns/user", &st, 0) == 0 && st.st_ino == kFirst;
 }
 
 // Whether the mount is there; nothing where the kernel does not tell this process. From the first user
