@@ -113,6 +113,14 @@ def test_a_volatile_upper_of_an_earlier_boot_is_refused(mount, two):
     done.fails(1, "may be incomplete", f"hint: to use it all the same: rm -r {mark}")
 
 
+def test_a_link_in_the_work_directory_leads_to_nothing_that_is_removed(mount, two, tmp_path):
+    kept = tmp_path / "elsewhere/incompat/volatile/kept"
+    kept.mkdir(parents=True)
+    (two / "work/work").symlink_to(tmp_path / "elsewhere")
+    mount(f"mnt -o {PLAIN} at && umount at")
+    assert kept.is_dir()
+
+
 def test_unknown_options_are_named_and_ignored(mount, two):
     done = mount(f"mnt --odd -o {PLAIN},strange=1 at; cat at/d/a; umount at").ok()
     assert done.stdout == "top"

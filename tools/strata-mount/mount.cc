@@ -55,8 +55,13 @@ int64_t BootTime() {
 // crash the upper may not be what was written to it. Within one boot it is.
 Result<void> RemoveVolatileMark(const std::string& work) {
   const std::string mark = work + "/work/incompat/volatile";
+  // What the kernel makes there is no link, and what one leads to is not ours to remove.
+  UniqueFd above(
+      sys::OpenAt(AT_FDCWD, (work + "/work").c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW));
+  if (!above.valid()) return {};
+  UniqueFd directory(sys::OpenAt(above.get(), "incompat", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   struct stat st;
-  if (::lstat(mark.c_str(), &st) != 0) return {};
+  if (!directory.valid() || sys::FstatAt(directory.get(), "volatile", &st) < 0) return {};
   if (st.st_mtim.tv_sec < BootTime()) {
     return Unexpected(
         Error(Errc::kBusy,
@@ -64,7 +69,7 @@ Result<void> RemoveVolatileMark(const std::string& work) {
               "the upperdir may be incomplete")
             .Hint(fmt::format("to use it all the same: rm -r {}", mark)));
   }
-  return RemoveTree(AT_FDCWD, mark);
+  return RemoveTree(directory.get(), "volatile");
 }
 
 // What another way to mount may get around.
