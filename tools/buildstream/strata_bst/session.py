@@ -100,8 +100,15 @@ class Session:
                 raise SandboxError(f"The staged root is lost: {problem}") from problem
             raise
         self.items = list(items)
-        for path in made:
-            os.makedirs(os.path.join(self.root, path), exist_ok=True)
+        self._make_again(made)
+
+    def _make_again(self, directories):
+        """Parents first. None through a link that a layer has in the place of one, which may lead out."""
+        top = os.path.realpath(self.root) + "/"
+        for path in directories:
+            place = os.path.join(self.root, path)
+            if (os.path.realpath(os.path.dirname(place)) + "/").startswith(top) and not os.path.lexists(place):
+                os.mkdir(place)
 
     def _mount(self, composed, directory):
         stage = composed.stage(upper="directory", directory=directory)
@@ -158,8 +165,7 @@ class Session:
         os.rmdir(self.root)
         os.rename(self.linked, self.root)
         self.linked = None
-        for path in made:
-            os.makedirs(os.path.join(self.root, path), exist_ok=True)
+        self._make_again(made)
 
     def mount_plain(self, path):
         """A plain directory in the place of one that was made in the root and is empty; else nothing is done."""
