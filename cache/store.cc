@@ -90,11 +90,12 @@ Result<bool> LooksEmpty(int root_fd) {
 }  // namespace
 
 Result<std::string> Store::DefaultPath() {
-  if (const char* path = std::getenv("STRATA_STORE"); path != nullptr && *path != '\0') return path;
-  if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data == '/') {
+  if (const char* path = ::secure_getenv("STRATA_STORE"); path != nullptr && *path != '\0')
+    return path;
+  if (const char* data = ::secure_getenv("XDG_DATA_HOME"); data != nullptr && *data == '/') {
     return fmt::format("{}/strata", data);
   }
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') {
+  if (const char* home = ::secure_getenv("HOME"); home != nullptr && *home == '/') {
     return fmt::format("{}/.local/share/strata", home);
   }
   return Unexpected(Error(Errc::kInvalid, "no place for the store: HOME is not set")

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 
 #include "tests/libstrata/fixture.h"
 
@@ -194,6 +198,60 @@ TEST_F(LibCompose, IntegrationCommandsRunOnceAndAreHeard) {
   EXPECT_NE(message().find("exited with status 3"), std::string::npos) << message();
   EXPECT_NE(hint().find("why"), std::string::npos);
   Bad(strata_set_integrate(failing.get(), "", error()), STRATA_E_INVALID);
+}
+
+TEST_F(LibCompose, ADerivedLayerThatWasRemovedByHandIsMadeAgain) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 12; ++i) {  // more than are mounted as they are
+    names.push_back("layer" + std::to_string(i));
+    Import("usr/" + names.back(), "x", names.back().c_str());
+  }
+  std::string lower;
+  {
+    Root first = Compose(names);
+    lower = strata_root_lower(first.get(), 0);
+  }
+  ASSERT_NE(lower.find("/derived/"), std::string::npos) << lower;
+  std::filesystem::remove_all(lower);
+  Root again = Compose(names);
+  EXPECT_EQ(strata_root_hit(again.get()), 0);
+  EXPECT_EQ(Read(std::string(strata_root_lower(again.get(), 0)) + "/usr/layer3"), "x");
+}
+
+// As a fork of another thread's does: it has a copy of the pipe that the commands write to.
+TEST_F(LibCompose, AProcessForkedMeanwhileDoesNotHoldUpIntegration) {
+  Write("busybox/bin/.keep", "");
+  std::filesystem::copy("/bin/busybox", Path("busybox/bin/sh"));
+  strata_import_options named{};
+  named.size = sizeof named;
+  named.ref = "busybox";
+  strata_layer* layer = nullptr;
+  Good(strata_import(store(), Path("busybox").c_str(), &named, &layer, error()));
+  strata_layer_free(layer);
+
+  pid_t forked = -1;
+  strata_events events{};
+  events.size = sizeof events;
+  events.user = &forked;
+  events.message = [](void* user, strata_message_kind kind, const char*) {
+    if (kind != STRATA_MESSAGE_OUTPUT) return;
+    pid_t child = ::fork();
+    if (child == 0) {
+      for (;;) ::pause();
+    }
+    *static_cast<pid_t*>(user) = child;
+  };
+  strata_compose_options options{};
+  options.size = sizeof options;
+  options.events = &events;
+  Set set = NewSet({"busybox"});
+  Good(strata_set_integrate(set.get(), "echo said", error()));
+  strata_root* root = nullptr;
+  Good(strata_compose(set.get(), &options, &root, error()));
+  strata_root_free(root);
+  ASSERT_GT(forked, 0);
+  ::kill(forked, SIGKILL);
+  ::waitpid(forked, nullptr, 0);
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "base/unique_fd.h"
+#include "sandbox/compose_root.h"
 #include "sandbox/composition.h"
 #include "tools/libstrata/events.h"
 #include "tools/libstrata/handles.h"
@@ -35,6 +37,14 @@ Result<CachedRoot> ComposeSet(const Store& store, const DependencySet& set,
   options.mtime = Mtime(given.set_mtime, given.mtime);
   options.jobs = given.jobs;
   STRATA_ASSIGN(Composition composition, Compose(store, set, options, events.observer()));
+  if (composition.root.hit) {
+    // `strata run` looks when something has failed; who mounts by himself cannot come back.
+    STRATA_ASSIGN(std::optional<std::string> lost, FindLostLower(store, composition.root));
+    if (lost) {
+      STRATA_TRY(DropLostRoot(store, std::move(composition.root), *lost));
+      STRATA_ASSIGN(composition, Compose(store, set, options, events.observer()));
+    }
+  }
   if (!composition.root.hit) CollectAfterPublishing(store, events.observer());
   return std::move(composition.root);
 }

@@ -4,10 +4,10 @@
 
 #include "sandbox/child_plan.h"
 #include "sandbox/run_session.h"
+#include "sandbox/run_stats.h"
 #include "tools/libstrata/events.h"
 #include "tools/libstrata/handles.h"
 #include "tools/libstrata/run_options.h"
-#include "sandbox/run_stats.h"
 
 struct strata_result {
   strata_outcome outcome = STRATA_ENDED;

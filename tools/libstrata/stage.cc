@@ -35,6 +35,7 @@ Result<StageOptions> Translate(const strata_stage_options& given, const RootData
   } else if (given.upper == STRATA_UPPER_DIRECTORY) {
     options.upper = StageOptions::Upper::kDirectory;
     STRATA_ASSIGN(std::string directory, Text(given.directory, "directory"));
+    if (directory.empty()) return Fail(Errc::kInvalid, "directory: is empty");
     STRATA_ASSIGN(options.directory, AbsolutePath(directory));
   }
   return options;

@@ -45,7 +45,7 @@
  *
  * CALLBACKS (strata_events) are called by the calling thread or by one of the library's, never two
  * at a time, and none after the call that they were given to has returned. They must not call the
- * library with the same handle, nor longjmp.
+ * library with the same handle, nor longjmp or throw.
  *
  * LEASES. A strata_layer and a strata_root are leases: as long as one exists, in any process, no gc
  * and no rm takes away what it needs. A name (strata_set_ref) keeps it without one.
