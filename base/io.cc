@@ -5,7 +5,9 @@
 #include <sys/file.h>
 
 #include <cerrno>
+#include <cstdlib>
 
+#include "base/path.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
 
@@ -23,7 +25,8 @@ Result<std::string> ReadAll(int fd, std::string_view name, size_t limit) {
   std::string data;
   struct stat st;
   const bool sized = ::fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0;
-  data.reserve(sized ? static_cast<size_t>(st.st_size) + 1 : 4096);  // one read, and one that finds the end
+  data.reserve(sized ? static_cast<size_t>(st.st_size) + 1
+                     : 4096);  // one read, and one that finds the end
   for (;;) {
     if (data.size() > limit) {
       return Fail(Errc::kInvalid, "{}: larger than {} bytes", name, limit);
@@ -53,8 +56,8 @@ Result<void> WriteAll(int fd, std::string_view data, std::string_view name) {
   return {};
 }
 
-Result<void> ReplaceFile(int dir_fd, const std::string& path, std::string_view data,
-                         unsigned mode, FlushData flush) {
+Result<void> ReplaceFile(int dir_fd, const std::string& path, std::string_view data, unsigned mode,
+                         FlushData flush) {
   std::string temporary = path + "#" + RandomName();
   STRATA_ASSIGN(UniqueFd fd, OpenAt(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL, mode));
   // Tells a writer that is still there from one that was killed.
@@ -94,6 +97,14 @@ Result<Pipe> MakePipe(int flags) {
   int fds[2];
   STRATA_TRY(sys::Check(sys::Pipe2(fds, flags), "pipe2"));
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+Result<std::string> RealPath(const std::string& path) {
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return FailSys(errno, "realpath", QuotePath(path));
+  std::string result(real);
+  ::free(real);
+  return result;
 }
 
 }  // namespace strata

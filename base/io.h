@@ -34,4 +34,7 @@ Result<void> MakeDirs(int dir_fd, const std::string& path, unsigned mode);
 
 Result<Pipe> MakePipe(int flags = 0);  // O_CLOEXEC | flags
 
+// realpath(3): absolute, without links.
+Result<std::string> RealPath(const std::string& path);
+
 }  // namespace strata

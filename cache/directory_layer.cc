@@ -24,14 +24,6 @@ bool IsBelow(std::string_view path, std::string_view directory) {
          path[directory.size()] == '/';
 }
 
-Result<std::string> RealPath(const std::string& path) {
-  char* real = ::realpath(path.c_str(), nullptr);
-  if (real == nullptr) return FailSys(errno, "realpath", QuotePath(path));
-  std::string result(real);
-  std::free(real);
-  return result;
-}
-
 Result<void> CheckOutsideStore(const Store& store, const std::string& path) {
   STRATA_ASSIGN(std::string real, RealPath(store.path()));
   if (path == real || IsBelow(path, real)) {

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <set>
 
 #include "base/io.h"
@@ -22,15 +21,6 @@ using Kind = RunRequest::Mount::Kind;
 bool IsBelow(std::string_view path, std::string_view directory) {
   return path.size() > directory.size() && path.substr(0, directory.size()) == directory &&
          path[directory.size()] == '/';
-}
-
-// The path without links, for comparing; empty where there is none.
-std::string RealPath(const std::string& path) {
-  char* real = ::realpath(path.c_str(), nullptr);
-  if (real == nullptr) return {};
-  std::string result(real);
-  std::free(real);
-  return result;
 }
 
 // An earlier command may have shut it or, with a range of ids, given it away. Nobody can have made
@@ -100,8 +90,9 @@ Result<void> RunSession::PlanBind(const RunRequest::Mount& mount, std::vector<Mo
     return Fail(Errc::kInvalid, "{} is not a directory: only one can be copy-on-write",
                 mount.source);
   }
-  std::string source = RealPath(mount.source);
-  STRATA_ASSIGN(std::vector<std::string> stores, PathsOfDirectory(RealPath(store_.path())));
+  std::string source = RealPath(mount.source).value_or("");
+  STRATA_ASSIGN(std::vector<std::string> stores,
+                PathsOfDirectory(RealPath(store_.path()).value_or("")));
   for (const std::string& store : stores) {
     if (source != store && !IsBelow(source, store)) continue;
     return Fail(Errc::kInvalid, "it is in the store, which no sandbox may see");
@@ -125,7 +116,7 @@ Result<void> RunSession::PlanBind(const RunRequest::Mount& mount, std::vector<Mo
 // With the host's network come its names, read-only. Absolute links are the host's business.
 Result<void> RunSession::PlanHostNetworkFiles(std::vector<MountPoint>* points) {
   for (const char* file : {"/etc/resolv.conf", "/etc/hosts"}) {
-    std::string source = RealPath(file);
+    std::string source = RealPath(file).value_or("");
     if (source.empty()) continue;
     AddMount({.source = source, .target = file, .read_only = true}, false, points);
   }

@@ -18,14 +18,6 @@
 namespace strata {
 namespace {
 
-Result<std::string> RealPath(const std::string& path) {
-  char* real = ::realpath(path.c_str(), nullptr);
-  if (real == nullptr) return FailSys(errno, "realpath", path);
-  std::string result(real);
-  ::free(real);
-  return result;
-}
-
 // As RealPath, but the last component may be a mount whose daemon is gone, which cannot be looked
 // at.
 Result<std::string> PlacePath(std::string path) {

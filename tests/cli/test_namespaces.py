@@ -248,7 +248,8 @@ def test_the_machine_cannot_be_changed_through_proc(strata, base):
         done = strata.sh(f"echo 0 > /proc/{file}")
         done.fails(None)
         assert "ead-only" in done.stderr or "denied" in done.stderr, file
-    for file in ("kcore", "keys", "timer_list"):
+    # Of /proc/keys an ordinary user sees his own keys, if he has any.
+    for file in ("kcore", "timer_list") + (("keys",) if os.geteuid() == 0 else ()):
         assert strata.sh(f"head -c 10 /proc/{file} | wc -c").out == "0", file
 
 

@@ -18,6 +18,16 @@ class LibCompose : public Fixture {
     Bad(strata_compose(set, nullptr, &root, error()), code);
     return root;
   }
+  void ImportBusybox() {
+    Write("busybox/bin/.keep", "");
+    std::filesystem::copy("/bin/busybox", Path("busybox/bin/sh"));
+    strata_import_options named{};
+    named.size = sizeof named;
+    named.ref = "busybox";
+    strata_layer* layer = nullptr;
+    Good(strata_import(store(), Path("busybox").c_str(), &named, &layer, error()));
+    strata_layer_free(layer);
+  }
 };
 
 TEST_F(LibCompose, ASecondTimeIsAHit) {
@@ -160,14 +170,7 @@ TEST_F(LibCompose, ADirectoryWithoutAKeyIsComposedEachTime) {
 }
 
 TEST_F(LibCompose, IntegrationCommandsRunOnceAndAreHeard) {
-  Write("busybox/bin/.keep", "");
-  std::filesystem::copy("/bin/busybox", Path("busybox/bin/sh"));
-  strata_import_options named{};
-  named.size = sizeof named;
-  named.ref = "busybox";
-  strata_layer* layer = nullptr;
-  Good(strata_import(store(), Path("busybox").c_str(), &named, &layer, error()));
-  strata_layer_free(layer);
+  ImportBusybox();
 
   std::vector<std::string> heard;
   strata_events events{};
@@ -220,14 +223,7 @@ TEST_F(LibCompose, ADerivedLayerThatWasRemovedByHandIsMadeAgain) {
 
 // As a fork of another thread's does: it has a copy of the pipe that the commands write to.
 TEST_F(LibCompose, AProcessForkedMeanwhileDoesNotHoldUpIntegration) {
-  Write("busybox/bin/.keep", "");
-  std::filesystem::copy("/bin/busybox", Path("busybox/bin/sh"));
-  strata_import_options named{};
-  named.size = sizeof named;
-  named.ref = "busybox";
-  strata_layer* layer = nullptr;
-  Good(strata_import(store(), Path("busybox").c_str(), &named, &layer, error()));
-  strata_layer_free(layer);
+  ImportBusybox();
 
   pid_t forked = -1;
   strata_events events{};

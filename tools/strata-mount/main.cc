@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 #include "tools/strata-mount/fallback.h"
 #include "tools/strata-mount/mount.h"
@@ -82,5 +83,10 @@ int Main(char** argv) {
 }  // namespace strata::mount
 
 int main(int, char** argv) {
-  return strata::mount::Main(argv);
+  try {
+    return strata::mount::Main(argv);
+  } catch (const std::bad_alloc&) {
+    std::fputs("strata-mount: out of memory\n", stderr);
+    return EXIT_FAILURE;
+  }
 }

@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 
 #include "base/io.h"
@@ -24,14 +23,6 @@
 
 namespace strata::mount {
 namespace {
-
-Result<std::string> RealPath(const std::string& path) {
-  char* real = ::realpath(path.c_str(), nullptr);
-  if (real == nullptr) return FailSys(errno, "cannot retrieve path for", path);
-  std::string result(real);
-  ::free(real);
-  return result;
-}
 
 // Whether attributes in trusted.* can be written, which is for root of the machine alone.
 bool MayTrust() {

@@ -87,14 +87,6 @@ Result<CachedRoot> ComposeLayers(const Store& store, const Request& request) {
           .Hint("a plain directory among layers needs a key: dir:PATH@KEY"));
 }
 
-Result<std::string> RealPath(const std::string& path) {
-  char* real = ::realpath(path.c_str(), nullptr);
-  if (real == nullptr) return FailSys(errno, "realpath", path);
-  std::string result(real);
-  ::free(real);
-  return result;
-}
-
 // From the record to the record, as StageAt has it.
 Result<void> MountWithRecord(const Store& store, const CachedRoot& root, const Request& request,
                              Overlay overlay) {
