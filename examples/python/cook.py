@@ -23,7 +23,7 @@ def main():
 
     with strata.Store() as store, store.import_(wanted.root) as base:
         with store.set(base.id).compose() as root, root.run(
-            wanted.command, directory="/src", mounts=[("bind-ro", wanted.sources.resolve(), "/src")],
+            wanted.command, directory="/src", mounts=[("bind_ro", wanted.sources.resolve(), "/src")],
             flags=["capture"], output="/out", capture_ref=wanted.name,
         ) as result:  # fmt: skip
             if result.reason:

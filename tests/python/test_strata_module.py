@@ -5,6 +5,7 @@ import ctypes
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -94,6 +95,29 @@ def test_errors_are_exceptions(store, tree):
         pass
     with pytest.raises(ValueError, match="this Set is closed"):
         closed.add("x")
+
+
+def test_a_command_runs_in_a_sandbox(store, tree, tmp_path):
+    root = tree("busybox", {"bin/.keep": ""})
+    shutil.copy("/bin/busybox", root / "bin/sh")
+    with store.import_(root) as busybox, store.set(busybox).compose() as composed:
+        with open(tmp_path / "out", "w", encoding="ascii") as out:
+            with composed.run(["sh", "-c", "echo $WHO; exit 3"], env={"WHO": "me"}, stdout=out.fileno()) as result:
+                assert (result.outcome, result.status, result.signal, result.layer_id) == ("ended", 3, 0, None)
+                assert result.stats["exit_code"] == 3
+        assert (tmp_path / "out").read_text() == "me\n"
+        source = tree("source", {"x": "1"})
+        with composed.run(
+            ["sh", "-c", "busybox cp /src/x /made || cat </src/x >/made"], flags="capture", capture_ref="made",
+            stderr=-1, mounts=[("bind_ro", source, "/src")],
+        ) as result:  # fmt: skip
+            assert result.layer_id == store.resolve("made").id
+        with composed.run(["sh", "-c", "while :; do :; done"], timeout_ms=100, grace_ms=1) as result:
+            assert (result.outcome, result.status) == ("timed-out", 124)
+        with pytest.raises(TypeError, match="timeout"):
+            composed.run(["sh"], timeout=1)
+        with pytest.raises(strata.Error, match="flag 'read-only': one of read_only"):
+            composed.run(["sh"], flags=["read-only"])
 
 
 def test_what_a_callback_raises_is_raised(store, tree):

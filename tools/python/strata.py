@@ -19,6 +19,7 @@ $STRATA_LIBRARY names the shared library; without it, it is libstrata.so.0 as th
 
 import collections
 import ctypes
+import json
 import os
 
 __all__ = [
@@ -37,7 +38,7 @@ _OWNER = {"auto": 0, "keep": 1, "root": 2}
 _USERNS = {"auto": 0, "single": 1, "subuid": 2}
 _NETWORK = {"none": 0, "host": 1}
 _METHODS = ("auto", "overlay", "fuse", "hardlink", "reflink", "copy")
-_MOUNTS = {"bind": 0, "bind-ro": 1, "cow": 2, "tmpfs": 3, "cache": 4}
+_MOUNTS = {"bind": 0, "bind_ro": 1, "cow": 2, "tmpfs": 3, "cache": 4}
 _OUTCOMES = {1: "ended", 2: "timed-out", 3: "not-executable", 4: "no-command", 5: "cancelled"}
 _RUN_FLAGS = {
     "read_only": 1 << 0, "capture": 1 << 1, "capture_failed": 1 << 2, "clear_env": 1 << 3, "nested_userns": 1 << 4,
@@ -438,8 +439,8 @@ class Set(_Handle):
     _free = "set_free"
 
     def add(self, layer):
-        """Puts what LAYER stands for on top: "base", "dir:/some/where@KEY", "gcc:at=/opt"."""
-        _call("set_add", self.handle, _bytes(layer))
+        """Puts what LAYER stands for on top: "base", "dir:/some/where@KEY", "gcc:at=/opt"; or a Layer."""
+        _call("set_add", self.handle, _bytes(layer.id if isinstance(layer, Layer) else layer))
         return self
 
     def add_directory(self, path, key=None, view=None):
@@ -527,13 +528,16 @@ class Root(_Handle):
         events.call("stage_at", self.handle, _bytes(path), ctypes.byref(options), ctypes.byref(used))
         return _METHODS[used.value]
 
-    def run(self, argv, env=None, flags=(), mounts=(), userns="auto", network="none", stdin=0, stdout=0, stderr=0,
-            mtime=None, progress=None, message=None, **options):  # fmt: skip
+    def run(self, argv, *, env=None, flags=(), mounts=(), userns="auto", network="none", stdin=0, stdout=0, stderr=0,
+            control_fd=0, directory=None, hostname=None, uid=0, gid=0, timeout_ms=0, grace_ms=0, memory=0, pids=0,
+            cpu_millis=0, cap_add=0, cap_drop=0, scratch_bytes=0, scratch_directory=None, workspace=None, output=None,
+            output_directory=None, capture_ref=None, mtime=None, progress=None, message=None):  # fmt: skip
         """Runs a command in a sandbox, waits for it, and returns a Result.
 
-        `env`: a dict, added to the default variables. `flags`: names of STRATA_RUN_*, "read_only". `mounts`:
-        (kind, source, target[, bytes]) with kind "bind", "bind-ro", "cow", "tmpfs", "cache". The standard streams
-        are descriptors: 0 for the own one, -1 for /dev/null. All else is named as in strata_run_options.
+        `env`: a dict, added to the default variables. `flags`: names of STRATA_RUN_*, ["read_only"]. `mounts`:
+        (kind, source, target[, bytes]) with kind "bind", "bind_ro", "cow", "tmpfs", "cache". The standard streams
+        are descriptors: 0 for the own one, -1 for /dev/null. All else is as in strata_run_options of strata.h, and
+        what is left out as with `strata run` without that option.
         """
         events = _Callbacks(progress, message)
         table = (_Mount * len(mounts))()
@@ -541,18 +545,20 @@ class Root(_Handle):
             table[at].kind = _choice(_MOUNTS, kind, "mount")
             table[at].source, table[at].target = _bytes(source), _bytes(target)
             table[at].bytes = size[0] if size else 0
-        for name in ("directory", "hostname", "scratch_directory", "workspace", "output", "output_directory", "capture_ref"):
-            if name in options:
-                options[name] = _bytes(options[name])
-        c_options = _RunOptions(
+        flags = {flags} if isinstance(flags, str) else set(flags)
+        options = _RunOptions(
             argv=_array(argv), env=_array(None if env is None else [f"{key}={value}" for key, value in env.items()]),
-            flags=sum(_choice(_RUN_FLAGS, flag, "flag") for flag in set(flags)),
+            flags=sum(_choice(_RUN_FLAGS, flag, "flag") for flag in flags),
             userns=_choice(_USERNS, userns, "userns"), network=_choice(_NETWORK, network, "network"),
             mounts=table, mount_count=len(mounts), stdin_fd=stdin, stdout_fd=stdout, stderr_fd=stderr,
-            events=events.pointer, **_mtime(mtime), **options,
+            control_fd=control_fd, directory=_bytes(directory), hostname=_bytes(hostname), uid=uid, gid=gid,
+            timeout_ms=timeout_ms, grace_ms=grace_ms, memory=memory, pids=pids, cpu_millis=cpu_millis, cap_add=cap_add,
+            cap_drop=cap_drop, scratch_bytes=scratch_bytes, scratch_directory=_bytes(scratch_directory),
+            workspace=_bytes(workspace), output=_bytes(output), output_directory=_bytes(output_directory),
+            capture_ref=_bytes(capture_ref), events=events.pointer, **_mtime(mtime),
         )  # fmt: skip
         result = ctypes.c_void_p()
-        events.call("run", self.handle, ctypes.byref(c_options), ctypes.byref(result))
+        events.call("run", self.handle, ctypes.byref(options), ctypes.byref(result))
         return Result(result)
 
 
@@ -603,7 +609,7 @@ class Result(_Handle):
 
     @property
     def reason(self):
-        """Why nothing ran."""
+        """Why nothing ran, or why it was killed; "" where there is nothing to tell."""
         return self._text("result_reason")
 
     @property
@@ -614,5 +620,5 @@ class Result(_Handle):
 
     @property
     def stats(self):
-        """What `strata run --stats` writes: JSON."""
-        return self._text("result_json")
+        """What `strata run --stats` writes, as a dict."""
+        return json.loads(self._text("result_json"))
