@@ -85,7 +85,7 @@ Error ExplainClone(int sys_errno) {
   } else if (hint.empty() && sys_errno == EAGAIN) {
     hint = "too many processes: see ulimit -u, and pids.max of the control group";
   } else if (hint.empty() && (sys_errno == EPERM || sys_errno == EACCES)) {
-    hint = "this looks like a container that forbids user namespaces; `strata doctor` says more";
+    hint = "this looks like a container that forbids user namespaces, or a chroot; `strata doctor` says more";
   } else if (hint.empty() && (sys_errno == EINVAL || sys_errno == ENOSYS)) {
     hint = "this kernel lacks some kind of namespace; `strata doctor` says more";
   }

@@ -39,8 +39,9 @@ Result<void> CheckCombination(const RunRequest& request) {
   };
   if (!request.output_target.empty() && request.output_host.empty() && !request.capture) {
     return Unexpected(Error(Errc::kInvalid, request.Option("output") + ": nothing would receive it")
-                          .Hint(fmt::format("{0} PATH=HOSTDIR, or {0} PATH {1} REF",
-                                            request.Option("output"), request.Option("capture"))));
+                          .Hint(*request.option_prefix == '\0'
+                                    ? "output_directory, or STRATA_RUN_CAPTURE"
+                                    : "--output PATH=HOSTDIR, or --output PATH --capture REF"));
   }
   if (!request.output_host.empty() && request.capture) {
     return conflict("output PATH=HOSTDIR", "capture", "one of them receives the output");

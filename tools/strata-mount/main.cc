@@ -35,8 +35,11 @@ void RaiseOpenFiles() {
 Result<void> Mount(const Request& request, bool* of_store) {
   STRATA_ASSIGN(*of_store, AreStoreLayers(request));
   if (!request.only_by_fuse.empty()) {
-    return Fail(Errc::kUnsupported, "-o {}: no overlay of the kernel does this",
-                request.only_by_fuse);
+    Error error(Errc::kUnsupported,
+                fmt::format("-o {}: no overlay of the kernel does this", request.only_by_fuse));
+    if (!*of_store) return Unexpected(std::move(error));
+    return Unexpected(std::move(error).Hint(
+        "fuse-overlayfs does, of directories; of layers of the store it knows nothing"));
   }
   return *of_store ? MountStoreLayers(request) : MountDirectories(request);
 }

@@ -78,7 +78,8 @@ Error Explain(const ChildFailure& failure) {
     case EPERM:
     case EACCES:
       return std::move(refusal).Hint(
-          "only root may mount, or who is root of a user namespace: podman unshare");
+          "only root may mount, or who is root of a user namespace: `unshare -Urm`, `podman "
+          "unshare`");
     case ELOOP:
       return std::move(refusal).Hint("one of the directories is inside of another");
     case E2BIG:

@@ -31,7 +31,7 @@ struct Check {
   std::string detail;     // what was found, or the failed call
   std::string effect;     // of its lack
   std::string fix;
-  std::string means;        // of a limit, as in --stats
+  std::string means;  // of a limit, as in --stats
 };
 
 Check Tried(const char* name, const Result<void>& result, const char* effect, std::string fix) {
@@ -48,11 +48,13 @@ Check Required(Check check) {
 Check UserNamespaces() {
   auto result = ProbeUserNamespace();
   std::string fix = result ? std::string() : UserNamespaceHint();
-  if (fix.empty() && !result && result.error().sys_errno() == ENOENT) fix = "mount -t proc proc /proc";
+  if (fix.empty() && !result && result.error().sys_errno() == ENOENT)
+    fix = "mount -t proc proc /proc";
   if (fix.empty())
     fix =
         "in a container: let it make user namespaces (docker, podman: "
-        "--security-opt seccomp=unconfined, or a profile that allows clone and mount)";
+        "--security-opt seccomp=unconfined, or a profile that allows clone and mount); in a chroot "
+        "none can be made: enter that root by pivot_root, as systemd-nspawn does";
   return Tried("user namespaces", result, "no sandbox can be made", std::move(fix));
 }
 
@@ -135,14 +137,18 @@ Check Fuse() {
   Check check{.name = "fuse-overlayfs",
               .effect = "no other way to stage where the kernel's overlay is refused"};
   bool program = InPath("fuse-overlayfs");
-  bool device = ::access("/dev/fuse", R_OK | W_OK) == 0;
-  check.good = program && device;
-  if (!program)
+  const int device = ::access("/dev/fuse", R_OK | W_OK) == 0 ? 0 : errno;
+  check.good = program && device == 0;
+  if (!program) {
     check.detail = "not installed";
-  else if (!device)
+    check.fix = "apt install fuse-overlayfs";
+  } else if (device == EACCES) {
+    check.detail = "/dev/fuse: Permission denied";
+    check.fix = "chmod 666 /dev/fuse, as udev has it";
+  } else if (device != 0) {
     check.detail = "/dev/fuse cannot be opened";
-  check.fix =
-      !program ? "apt install fuse-overlayfs" : "modprobe fuse; in a container: --device /dev/fuse";
+    check.fix = "modprobe fuse; in a container: --device /dev/fuse";
+  }
   return check;
 }
 
@@ -162,24 +168,27 @@ std::vector<Check> Limits() {
                        : fmt::format("by {}; no cgroup: {}", otherwise,
                                      choice.reasons[static_cast<size_t>(controller)]),
         .effect = effect,
-        .fix = root ? "in a container: let it have a writable cgroup (docker, podman: --cgroupns=private "
+        .fix = root ? "in a container: let it have a writable cgroup (docker, podman: "
+                      "--cgroupns=private "
                       "with /sys/fs/cgroup writable)"
                     : "a cgroup of your own: with systemd, start strata from a login session or by "
                       "systemd-run --user --scope -p Delegate=yes; or run it as root",
         .means = LimitMeansName(means)};
   };
   const LimitMeans pids = choice.For(Controller::kPids);
-  return {check("--memory", Controller::kMemory, "RLIMIT_DATA",
-                "each process is limited by itself, and being out of memory is not reported"),
-          check("--pids", Controller::kPids,
-                pids == LimitMeans::kPidMax   ? "pid_max of the pid namespace, and RLIMIT_NPROC"
-                : pids == LimitMeans::kRlimit ? "RLIMIT_NPROC"
-                                              : "nothing",
-                pids == LimitMeans::kPidMax   ? "the limit is up to 300 more for uids that the command changes to, and for root"
-                : pids == LimitMeans::kRlimit ? "before Linux 5.14, all processes of this user count"
-                                              : "--pids is refused"),
-          check("--cpus", Controller::kCpu, "processor affinity",
-                "a whole number of processors, rounded up, which the command can change")};
+  return {
+      check("--memory", Controller::kMemory, "RLIMIT_DATA",
+            "each process is limited by itself, and being out of memory is not reported"),
+      check("--pids", Controller::kPids,
+            pids == LimitMeans::kPidMax   ? "pid_max of the pid namespace, and RLIMIT_NPROC"
+            : pids == LimitMeans::kRlimit ? "RLIMIT_NPROC"
+                                          : "nothing",
+            pids == LimitMeans::kPidMax
+                ? "the limit is up to 300 more for uids that the command changes to, and for root"
+            : pids == LimitMeans::kRlimit ? "before Linux 5.14, all processes of this user count"
+                                          : "--pids is refused"),
+      check("--cpus", Controller::kCpu, "processor affinity",
+            "a whole number of processors, rounded up, which the command can change")};
 }
 
 Check SystemCall(const char* name, bool there, const char* effect) {
@@ -196,8 +205,8 @@ std::vector<Check> RunChecks(Context& context) {
   checks.push_back(Required(UserNamespaces()));
   std::string limit = NamespaceLimitHint();
   if (limit.empty()) limit = "raise the limits in /proc/sys/user/max_*_namespaces";
-  checks.push_back(Required(Tried("all namespaces", ProbeAllNamespaces(), "no sandbox can be made",
-                                  std::move(limit))));
+  checks.push_back(Required(
+      Tried("all namespaces", ProbeAllNamespaces(), "no sandbox can be made", std::move(limit))));
   checks.push_back(Required(Tried(
       "new /proc", ProbeProc(), "no sandbox can be made",
       "the container masks /proc: run it with --security-opt systempaths=unconfined (docker), "
