@@ -79,7 +79,7 @@ static strata_layer* import_layers(strata_store* store) {
   CHECK(fd >= 0);
   CALL(strata_import_fd(store, fd, NULL, &other, &error));
   close(fd);
-  CALL(strata_set_ref(store, strata_layer_id(other), "other", &error));
+  CALL(strata_tag(store, strata_layer_id(other), "other", &error));
   strata_layer_free(other);
   CALL(strata_layer_open(store, "other", &other, &error));
   strata_layer_free(other);
@@ -240,7 +240,7 @@ int main(int argc, char** argv) {
   int refs = 0;
   CALL(strata_list_refs(store, count_ref, &refs, &error));
   CHECK(refs == 3);
-  CALL(strata_remove_ref(store, "captured", &error));
+  CALL(strata_untag(store, "captured", &error));
   strata_gc_options gc = {.size = sizeof gc, .all = 1};
   strata_gc_report report = {.size = sizeof report};
   CALL(strata_gc(store, &gc, &report, &error));

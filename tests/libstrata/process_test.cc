@@ -48,7 +48,7 @@ class LibProcess : public Fixture {
     strata_root_free(root);
     strata_set_free(set);
     strata_layer_free(layer);
-    good = good && strata_remove_ref(store, ref.c_str(), nullptr) == 0;
+    good = good && strata_untag(store, ref.c_str(), nullptr) == 0;
     std::filesystem::remove_all(tree);
     return good;
   }

@@ -39,8 +39,8 @@ TEST_F(LibStore, WhatIsNoStoreIsRefusedWithAHint) {
 }
 
 TEST_F(LibStore, ACallWithoutAPlaceForErrorsSaysTheCodeAlone) {
-  EXPECT_EQ(strata_remove_ref(store(), "nothing", nullptr), STRATA_E_NOT_FOUND);
-  EXPECT_EQ(strata_remove_ref(nullptr, "nothing", nullptr), STRATA_E_INVALID);
+  EXPECT_EQ(strata_untag(store(), "nothing", nullptr), STRATA_E_NOT_FOUND);
+  EXPECT_EQ(strata_untag(nullptr, "nothing", nullptr), STRATA_E_INVALID);
 }
 
 TEST_F(LibStore, NullIsRefusedWhereSomethingIsNeededAndFreedWithoutEffect) {
@@ -73,14 +73,14 @@ TEST_F(LibStore, NamesLeadToLayersAndRoots) {
     EXPECT_STREQ(target.id, strata_layer_id(layer.get()));
   }
   Root root = Compose({"tool"});
-  Good(strata_set_ref(store(), strata_root_key(root.get()), "ready", error()));
+  Good(strata_tag(store(), strata_root_key(root.get()), "ready", error()));
   Good(strata_resolve(store(), "ready", &target, error()));
   EXPECT_EQ(target.kind, STRATA_ROOT);
   EXPECT_STREQ(target.id, strata_root_key(root.get()));
   Bad(strata_resolve(store(), "toal", &target, error()), STRATA_E_NOT_FOUND);
   EXPECT_NE(hint().find("tool"), std::string::npos);
-  Bad(strata_set_ref(store(), "tool", "-bad", error()), STRATA_E_INVALID);
-  Bad(strata_set_ref(store(), std::string(64, '0').c_str(), "x", error()), STRATA_E_NOT_FOUND);
+  Bad(strata_tag(store(), "tool", "-bad", error()), STRATA_E_INVALID);
+  Bad(strata_tag(store(), std::string(64, '0').c_str(), "x", error()), STRATA_E_NOT_FOUND);
 }
 
 TEST_F(LibStore, AStructWhoseSizeWasNeverSetIsNotWrittenTo) {
@@ -106,7 +106,7 @@ TEST_F(LibStore, RefsAreListedInOrderUntilTheCallerHasEnough) {
   };
   EXPECT_EQ(strata_list_refs(store(), each, &seen, error()), 7);
   EXPECT_EQ(seen, (std::vector<std::string>{"one", "two"}));
-  Good(strata_remove_ref(store(), "two", error()));
+  Good(strata_untag(store(), "two", error()));
   seen.clear();
   EXPECT_EQ(strata_list_refs(store(), each, &seen, error()), 0);
   EXPECT_EQ(seen, std::vector<std::string>{"one"});

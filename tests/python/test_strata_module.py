@@ -78,7 +78,7 @@ def test_a_directory_and_an_archive_are_imported(store, tree, tmp_path):
     (tmp_path / "archive").write_bytes(stream.getvalue())
     with open(tmp_path / "archive", "rb") as file, store.import_(file.fileno(), ref="tar"):
         assert list(store.refs()) == ["one", "tar"]
-    store.remove_ref("tar")
+    store.untag("tar")
     assert list(store.refs()) == ["one"]
 
 

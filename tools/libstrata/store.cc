@@ -60,8 +60,7 @@ int strata_resolve(const strata_store* store, const char* name, strata_target* t
   });
 }
 
-int strata_set_ref(const strata_store* store, const char* name, const char* ref,
-                   strata_error** error) {
+int strata_tag(const strata_store* store, const char* name, const char* ref, strata_error** error) {
   return Call(error, [&]() -> Result<void> {
     STRATA_ASSIGN(strata::StorePtr opened, strata::StoreOf(store));
     STRATA_ASSIGN(std::string text, Text(name, "name"));
@@ -71,7 +70,7 @@ int strata_set_ref(const strata_store* store, const char* name, const char* ref,
   });
 }
 
-int strata_remove_ref(const strata_store* store, const char* ref, strata_error** error) {
+int strata_untag(const strata_store* store, const char* ref, strata_error** error) {
   return Call(error, [&]() -> Result<void> {
     STRATA_ASSIGN(strata::StorePtr opened, strata::StoreOf(store));
     STRATA_ASSIGN(std::string text, Text(ref, "ref"));

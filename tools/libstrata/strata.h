@@ -48,7 +48,7 @@
  * library with the same handle, nor longjmp or throw.
  *
  * LEASES. A strata_layer and a strata_root are leases: as long as one exists, in any process, no gc
- * and no rm takes away what it needs. A name (strata_set_ref) keeps it without one.
+ * and no rm takes away what it needs. A name (strata_tag) keeps it without one.
  *
  * VERSIONS. Symbols have a version (STRATA_0.1); functions and fields are added, not changed.
  * Linux 5.11, rootless where unprivileged user namespaces are allowed. `strata doctor` tells what a
@@ -153,9 +153,9 @@ STRATA_API int strata_resolve(const strata_store* store, const char* name, strat
                               strata_error** error);
 /* Gives the layer or root `name` (anything that strata_resolve takes) the name `ref`, which moves
  * there if it exists. */
-STRATA_API int strata_set_ref(const strata_store* store, const char* name, const char* ref,
-                              strata_error** error);
-STRATA_API int strata_remove_ref(const strata_store* store, const char* ref, strata_error** error);
+STRATA_API int strata_tag(const strata_store* store, const char* name, const char* ref,
+                          strata_error** error);
+STRATA_API int strata_untag(const strata_store* store, const char* ref, strata_error** error);
 /* Calls `each` for every ref, sorted by name; more than 0 ends it, and is returned. */
 STRATA_API int strata_list_refs(const strata_store* store,
                                 int (*each)(void* user, const char* ref,
@@ -320,10 +320,10 @@ typedef struct strata_stage_options {
   const char* const* mount_points;
 } strata_stage_options;
 
-/* One live root: an upper, a work directory, and leases. Files of root, where it has a range of ids,
- * have the owners that the layers say, and are captured with those that they have in the end; with
- * one id, all belong to the caller, and are captured as root's or as what they were. Open, mount and
- * capture in the same user namespace. */
+/* One live root: an upper, a work directory, and leases. Files of root, where it has a range of
+ * ids, have the owners that the layers say, and are captured with those that they have in the end;
+ * with one id, all belong to the caller, and are captured as root's or as what they were. Open,
+ * mount and capture in the same user namespace. */
 typedef struct strata_stage strata_stage;
 
 STRATA_API int strata_stage_open(const strata_root* root, const strata_stage_options* options,

@@ -346,12 +346,12 @@ class Store(_Handle):
         _call("resolve", self.handle, _bytes(name), ctypes.byref(target))
         return target.value()
 
-    def set_ref(self, name, ref):
+    def tag(self, name, ref):
         """Gives what `name` stands for the name `ref`, which moves there if it exists."""
-        _call("set_ref", self.handle, _bytes(name), _bytes(ref))
+        _call("tag", self.handle, _bytes(name), _bytes(ref))
 
-    def remove_ref(self, ref):
-        _call("remove_ref", self.handle, _bytes(ref))
+    def untag(self, ref):
+        _call("untag", self.handle, _bytes(ref))
 
     def refs(self):
         """{ref: Target(kind, id)}, sorted by name."""
