@@ -184,6 +184,8 @@ TEST_F(LibProcess, TheProcessIsAsItWas) {
   ::sigemptyset(&blocked);
   ::sigaddset(&blocked, SIGUSR2);
   ::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+  struct sigaction before[NSIG] = {};
+  for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, nullptr, &before[signal]);
   const std::string directory = std::filesystem::current_path();
   EXPECT_TRUE(Work(store(), directory_, "one"));
   EXPECT_EQ(std::filesystem::current_path(), directory);
@@ -195,11 +197,10 @@ TEST_F(LibProcess, TheProcessIsAsItWas) {
   ::sigemptyset(&blocked);
   ::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
   EXPECT_EQ(::umask(022), 027U);
-  for (int signal = 1; signal < SIGRTMIN; ++signal) {
-    struct sigaction action;
-    if (::sigaction(signal, nullptr, &action) == 0 && signal != SIGPIPE) {
-      EXPECT_EQ(action.sa_handler, SIG_DFL) << signal;
-    }
+  for (int signal = 1; signal < NSIG; ++signal) {
+    struct sigaction after = {};
+    ::sigaction(signal, nullptr, &after);
+    EXPECT_EQ(after.sa_handler, before[signal].sa_handler) << signal;
   }
 }
 
@@ -213,6 +214,7 @@ TEST_F(LibProcess, ALayerIsTheSameWhateverTheUmask) {
   strata_layer_free(layer);
 }
 
+#ifndef __SANITIZE_ADDRESS__  // whose run-time writes to the stack of a cancelled thread
 TEST_F(LibProcess, ACancelledThreadEndsAfterTheCall) {
   Import("etc/base", "b", "base");
   std::atomic<int> calls{0};
@@ -240,6 +242,7 @@ TEST_F(LibProcess, ACancelledThreadEndsAfterTheCall) {
   ASSERT_EQ(::pthread_join(thread, &result), 0);
   EXPECT_EQ(result, PTHREAD_CANCELED);
 }
+#endif
 
 TEST_F(LibProcess, TooFewDescriptorsAreAnErrorAndLeaveNothing) {
   Import("etc/base", "b", "base");

@@ -77,7 +77,7 @@ TEST_F(AnyProcessTest, MaskAndDispositionsStayAsTheyAre) {
               ::sigaddset(&before, SIGCHLD);
               ::sigaddset(&before, SIGUSR2);
               ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-              struct sigaction action[2][NSIG];
+              struct sigaction action[2][NSIG] = {};  // two signals have none
               for (int signal = 1; signal < NSIG; ++signal)
                 ::sigaction(signal, nullptr, &action[0][signal]);
               const int status = StatusOf(spec);

@@ -100,12 +100,15 @@ void WriteOutput(Value value, Value* out) {
   std::memcpy(out, &value, std::min(size, sizeof value));
 }
 
-// The value of an enum that a client filled in.
+// The value of an enum that a client filled in. Looked at as the number that it is in C: to load
+// one that the enum lacks is undefined in C++.
 template <typename Enum>
-Result<void> CheckEnum(Enum value, Enum last, std::string_view name) {
-  if (static_cast<long>(value) >= 0 && static_cast<long>(value) <= static_cast<long>(last))
-    return {};
-  return Fail(Errc::kInvalid, "{}: there is no value {}", name, static_cast<long>(value));
+Result<void> CheckEnum(const Enum& value, Enum last, std::string_view name) {
+  unsigned number = 0;
+  static_assert(sizeof value == sizeof number);
+  std::memcpy(&number, &value, sizeof number);
+  if (number <= static_cast<unsigned>(last)) return {};
+  return Fail(Errc::kInvalid, "{}: there is no value {}", name, static_cast<int>(number));
 }
 
 inline std::optional<int64_t> Mtime(int set, int64_t mtime) {

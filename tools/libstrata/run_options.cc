@@ -30,6 +30,7 @@ Result<RunRequest::Mount> TranslateMount(const strata_mount& given) {
   if (given.reserved[0] != 0 || given.reserved[1] != 0) {
     return Fail(Errc::kUnsupported, "`reserved` is not zero");
   }
+  STRATA_TRY(CheckEnum(given.kind, STRATA_MOUNT_CACHE, "kind"));
   RunRequest::Mount mount;
   STRATA_ASSIGN(std::string target, Text(given.target, "target"));
   STRATA_ASSIGN(mount.target, SandboxPath(target));
@@ -39,23 +40,15 @@ Result<RunRequest::Mount> TranslateMount(const strata_mount& given) {
     return mount;
   }
   STRATA_ASSIGN(mount.source, Text(given.source, "source"));
-  switch (given.kind) {
-    case STRATA_MOUNT_CACHE:
-      mount.kind = Kind::kCache;
-      STRATA_TRY(CheckCacheName(mount.source));
-      return mount;
-    case STRATA_MOUNT_BIND:
-    case STRATA_MOUNT_BIND_RO:
-    case STRATA_MOUNT_COW: {
-      STRATA_ASSIGN(mount.source, AbsolutePath(mount.source));
-      mount.read_only = given.kind == STRATA_MOUNT_BIND_RO;
-      mount.copy_on_write = given.kind == STRATA_MOUNT_COW;
-      return mount;
-    }
-    case STRATA_MOUNT_TMPFS:
-      break;
+  if (given.kind == STRATA_MOUNT_CACHE) {
+    mount.kind = Kind::kCache;
+    STRATA_TRY(CheckCacheName(mount.source));
+    return mount;
   }
-  return Fail(Errc::kInvalid, "kind: there is no value {}", static_cast<long>(given.kind));
+  STRATA_ASSIGN(mount.source, AbsolutePath(mount.source));
+  mount.read_only = given.kind == STRATA_MOUNT_BIND_RO;
+  mount.copy_on_write = given.kind == STRATA_MOUNT_COW;
+  return mount;
 }
 
 Result<void> TranslateMounts(const strata_run_options& given, RunRequest* request) {
