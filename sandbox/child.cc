@@ -158,6 +158,8 @@ void ForwardSignals() noexcept {
   struct sigaction action {};
   action.sa_sigaction = ForwardSignal;
   action.sa_flags = SA_RESTART | SA_SIGINFO;
+  // One after the other: a SIGCONT that came into the middle of a SIGTSTP would be passed on first.
+  ::sigfillset(&action.sa_mask);
   for (int signal : kForwarded) ::sigaction(signal, &action, nullptr);
   // Ignored, it would take from us how the command ended.
   struct sigaction standard {};
