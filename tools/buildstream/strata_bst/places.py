@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 
 import strata
@@ -30,7 +31,7 @@ def store(context):
 
 def bwrap():
     """$STRATA_BWRAP, or strata-bwrap from beside strata-bst or from PATH. None: there is none."""
-    beside = os.path.join(os.path.dirname(os.path.realpath(os.sys.argv[0])), "strata-bwrap")
+    beside = os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), "strata-bwrap")
     for path in (os.environ.get("STRATA_BWRAP"), beside if os.access(beside, os.X_OK) else None):
         if path:
             return path
