@@ -100,6 +100,8 @@ def test_suspended_it_stands_still_and_continued_it_ends(made):
     def work(side):
         running = Running(side, 2)
         os.killpg(running.process.pid, signal.SIGTSTP)
+        # One that is told to go on before it has stopped, stops afterwards.
+        until(lambda: state(running.job()) == "T", "the job to stop")
         until(lambda: state(running.process.pid) == "T", "bst to stop")
         until(lambda: state(running.sleep) == "T", "the command to stop")
         time.sleep(2.5)
@@ -118,6 +120,8 @@ def test_suspended_and_then_terminated(made):
         running = Running(side, 1000)
         os.killpg(running.process.pid, signal.SIGTSTP)
         until(lambda: state(running.sleep) == "T", "the command to stop")
+        # One that is told to go on before it has stopped, stops afterwards.
+        until(lambda: state(running.job()) == "T", "the job to stop")
         until(lambda: state(running.process.pid) == "T", "bst to stop")
         os.killpg(running.process.pid, signal.SIGCONT)
         until(lambda: state(running.sleep) == "S", "the command to go on")
