@@ -128,7 +128,8 @@ def test_suspended_and_then_terminated(made):
         running.process.terminate()
         ended = side.end(running.process)
         running.all_gone()
-        return ended.status, after(side)
+        # Bst may kill a job that was stopped before that has cleaned up: what is left is no claim.
+        return ended.status, after(side)[1]
 
     same(*made.each(work))
 
