@@ -106,6 +106,7 @@ TEST_F(LibProcess, ThreadsShareHandlesThatDoNotChange) {
   EXPECT_EQ(failures, 0);
 }
 
+#ifndef __SANITIZE_ADDRESS__  // whose allocator (gcc 12) does not let go of its locks at a fork
 TEST_F(LibProcess, AChildForkedAmongThreadsHasAStoreOfItsOwn) {
   Import("etc/base", "b", "base");
   OnThreads([&](std::atomic<int>& running) {
@@ -127,6 +128,7 @@ TEST_F(LibProcess, AChildForkedAmongThreadsHasAStoreOfItsOwn) {
     }
   });
 }
+#endif
 
 TEST_F(LibProcess, WhatAChildFreesStaysTheParents) {
   Layer layer = Import("file", "x");
