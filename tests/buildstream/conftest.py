@@ -5,34 +5,16 @@ The launcher under test is $STRATA_BST, else tools/buildstream/strata-bst. With 
 sides are the same, which shows that nothing is compared that bst itself does not repeat.
 """
 
-import importlib.util
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from fixtures import no_leaks, pytest_configure, pytest_runtest_makereport  # noqa: F401
+from leaks import mounts_under, remove_tree
+from sides import Pair, Side
 
 HERE = Path(__file__).resolve().parent
-CLI_TESTS = HERE.parent / "cli"
-
-
-def _shared():
-    """conftest.py of tests/cli, whose leak checks are ours, too."""
-    spec = importlib.util.spec_from_file_location("cli_conftest", CLI_TESTS / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cli_conftest"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sys.path += [str(HERE), str(CLI_TESTS)]
-cli = _shared()
-
-from sides import Pair, Side  # noqa: E402
-
-pytest_runtest_makereport, pytest_configure = cli.pytest_runtest_makereport, cli.pytest_configure
-no_leaks = cli.no_leaks
 
 
 def fuse_is_usable():
@@ -83,6 +65,6 @@ def place(tmp_path_factory):
     """A directory of this module's, for what several of its tests look at."""
     path = tmp_path_factory.mktemp("sides")
     yield path
-    leaked = cli.mounts_under(path)
-    cli.remove_tree(path)
+    leaked = mounts_under(path)
+    remove_tree(path)
     assert not leaked, leaked

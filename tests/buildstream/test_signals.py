@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import cli
+from leaks import mounts_under
 from sides import same
 from small import write_small
 from trees import write_element
@@ -62,7 +62,7 @@ class Running:
 
 def after(side):
     """What is left of a build, and whether the next one works."""
-    assert not cli.mounts_under(side.home)
+    assert not mounts_under(side.home)
     left = sorted(path.name.rpartition("-")[0] for path in (side.cache / "build").iterdir())
     write_slow(side.project, 0)
     ended = side.bst("build", "slow.bst")

@@ -11,48 +11,30 @@ What bubblewrap does otherwise, or not at all, is marked: `strata` is ours alone
 `since("0.12.0")` is what older ones do not do.
 """
 
-import importlib.util
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+import fixtures
 import pytest
-
-CLI_TESTS = Path(__file__).parent.parent / "cli"
-
-
-def _shared():
-    """conftest.py of tests/cli, whose leak checks, results and stores are ours, too."""
-    spec = importlib.util.spec_from_file_location("cli_conftest", CLI_TESTS / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cli_conftest"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sys.path.append(str(CLI_TESTS))  # what it imports
-cli = _shared()
-
-pytest_runtest_makereport = cli.pytest_runtest_makereport
-no_leaks, make_tar, layer = cli.no_leaks, cli.make_tar, cli.layer
-strata_binary, store = cli.strata_binary, cli.store
-collect_ignore = []
+from archives import APPLETS, BUSYBOX
+from calling import Result, Strata, executable, text_of
+from fixtures import layer, make_tar, no_leaks, pytest_runtest_makereport, store, strata_binary  # noqa: F401
 
 # The whole host with a /tmp of its own, as bubblewrap's suite has it.
 HOST = ("--bind", "/", "/", "--tmpfs", "/tmp")
 
 
 def pytest_configure(config):
-    cli.pytest_configure(config)
+    fixtures.pytest_configure(config)
     config.addinivalue_line("markers", "strata: does not hold for bubblewrap")
     config.addinivalue_line("markers", "since(version): holds for bubblewrap of that version or later")
 
 
 @pytest.fixture(scope="session")
 def bwrap_binary():
-    return cli.executable("BWRAP", "executable")
+    return executable("BWRAP", "executable")
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +130,7 @@ class Bwrap:
         popen.setdefault("stdout", subprocess.PIPE)
         popen.setdefault("stderr", subprocess.PIPE)
         done = subprocess.run(**self._popen(args, env, cwd, popen), timeout=timeout)
-        return cli.Result(done.args, done.returncode, cli._text(done.stdout), cli._text(done.stderr))
+        return Result(done.args, done.returncode, text_of(done.stdout), text_of(done.stderr))
 
     def start(self, *args, env=None, cwd=None, **popen):
         popen.setdefault("stdin", subprocess.DEVNULL)
@@ -184,7 +166,7 @@ def bwrap(bwrap_binary, tmp_path):
 @pytest.fixture
 def strata(strata_binary, store, bwrap):
     """The store's own command, for what --layer names."""
-    return cli.Strata(strata_binary, store, bwrap.home, bwrap.tmp)
+    return Strata(strata_binary, store, bwrap.home, bwrap.tmp)
 
 
 @pytest.fixture
@@ -206,9 +188,9 @@ def root(tmp_path):
     for name in ("bin", "etc", "usr/share", "var/tmp"):
         (path / name).mkdir(parents=True)
     # A link would not do: the kernel protects what others own from being linked to.
-    (path / "bin/busybox").write_bytes(Path(cli.BUSYBOX).read_bytes())
+    (path / "bin/busybox").write_bytes(Path(BUSYBOX).read_bytes())
     (path / "bin/busybox").chmod(0o755)
-    for applet in (*cli.APPLETS, "whoami", "ls"):
+    for applet in (*APPLETS, "whoami", "ls"):
         link = path / "bin" / applet
         if not link.is_symlink():
             link.symlink_to("busybox")

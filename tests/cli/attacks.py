@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import File
+from archives import File
 
 X86 = platform.machine() == "x86_64"
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import File, Symlink
+from archives import File, Symlink
 
 DESCRIPTORS = range(3, 24)  # more than strata has open, whatever is added
 

@@ -6,8 +6,8 @@ import subprocess
 import time
 
 import pytest
+from archives import File
 from attacks import attack, attack_binary, results  # noqa: F401
-from conftest import File
 
 AS_ROOT = os.geteuid() == 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BUSYBOX
+from archives import BUSYBOX
 
 KERNEL = "/usr/bin/linux.uml"
 HOG = "a=0123456789abcdef; while [ ${#a} -lt 400000000 ]; do a=$a$a; done; echo enough"

@@ -1,6 +1,6 @@
 """--env, --clear-env, --chdir: what the command starts with."""
 
-from conftest import File
+from archives import File
 
 DEFAULTS = {
     "HOME": "/root",

@@ -5,7 +5,7 @@ import pty
 import subprocess
 
 import pytest
-from conftest import File
+from archives import File
 
 
 def says(result, status, message, hint=None):

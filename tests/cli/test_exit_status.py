@@ -6,7 +6,7 @@ import struct
 import time
 
 import pytest
-from conftest import Dir, File
+from archives import Dir, File
 
 
 def test_is_the_commands_own(strata, base):

@@ -6,7 +6,7 @@ import pty
 import tarfile
 
 import pytest
-from conftest import Dir, File, Hardlink, Symlink
+from archives import Dir, File, Hardlink, Symlink
 
 TREE = {
     "bin": None,

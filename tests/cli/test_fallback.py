@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import waiting
-from conftest import Result, Symlink
+from archives import Symlink
+from calling import Result
 
 # All that the new mount interface is made of.
 MOUNT_API = "fsopen,fsconfig,fsmount,fspick,move_mount,open_tree,mount_setattr"

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import File, write_tar
+from archives import File, write_tar
 from test_new_boot import restart
 
 

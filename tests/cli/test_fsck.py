@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import store_check
-from conftest import File, Hardlink, Symlink
+from archives import File, Hardlink, Symlink
 from test_new_boot import is_marked, restart
 
 ENTRIES = {

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import store_check
-from conftest import File, write_tar
+from archives import File, write_tar
 from test_faults import listing
 
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Result
+from calling import Result
 
 
 @pytest.fixture

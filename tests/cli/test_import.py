@@ -8,7 +8,7 @@ import tarfile
 import time
 
 import pytest
-from conftest import MTIME, File, Hardlink, Special, Symlink
+from archives import MTIME, File, Hardlink, Special, Symlink
 
 TREE = {
     "bin": None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import File, Symlink
+from archives import File, Symlink
 from waiting import until
 
 # The number of times that a command has run is the number of lines it has left in the root: a second run

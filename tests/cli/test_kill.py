@@ -11,7 +11,8 @@ import time
 import pytest
 import store_check
 import waiting
-from conftest import File, Symlink, mounts_under, write_tar
+from archives import File, Symlink, write_tar
+from leaks import mounts_under
 
 ROUNDS = int(os.environ.get("STRATA_KILL_ROUNDS", "60"))
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 
 import pytest
-from conftest import MTIME, Dir, File, Hardlink, Symlink
+from archives import MTIME, Dir, File, Hardlink, Symlink
 
 # --- list ------------------------------------------------------------------------------------------
 

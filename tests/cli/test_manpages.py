@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import File, base_entries, write_tar
+from archives import File, base_entries, write_tar
 
 SOURCE = Path(__file__).resolve().parents[2]
 WIDEST = 999  # columns that mandoc can fill

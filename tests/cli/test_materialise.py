@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from conftest import MTIME, Dir, File, Symlink
+from archives import MTIME, Dir, File, Symlink
 
 SUBUID = ("--userns", "subuid")
 

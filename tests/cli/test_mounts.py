@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import Symlink
+from archives import Symlink
 
 
 @pytest.fixture

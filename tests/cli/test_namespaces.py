@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import Dir, Symlink
+from archives import Dir, Symlink
 
 DEFAULT_CAPABILITIES = "00000000800401fb"  # design section 6: ten of them
 

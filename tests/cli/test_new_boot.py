@@ -10,7 +10,7 @@ import time
 
 import pytest
 import store_check
-from conftest import File
+from archives import File
 
 
 def restart(store):

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from conftest import tree
+from archives import tree
 
 
 def test_hostdir_receives_the_output(strata, base, tmp_path):

@@ -16,7 +16,7 @@ import time
 
 import pytest
 import store_check
-from conftest import File, write_tar
+from archives import File, write_tar
 
 MKFS = {
     "ext4": ["mkfs.ext4", "-q", "-F"],

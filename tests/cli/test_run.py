@@ -7,7 +7,7 @@ from subprocess import PIPE
 
 import pytest
 import waiting
-from conftest import BUSYBOX, Dir, File, Symlink
+from archives import BUSYBOX, Dir, File, Symlink
 
 
 def test_runs_the_command_in_the_root_of_the_layers(strata, base):

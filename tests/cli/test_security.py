@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from conftest import Hardlink, Symlink, base_entries
+from archives import Hardlink, Symlink, base_entries
 
 
 def listing(directory):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import waiting
-from conftest import Result
+from calling import Result
 
 ROOT = os.geteuid() == 0
 # What there is to test depends on who tests; the suite runs as root and as an ordinary user. Reflinks

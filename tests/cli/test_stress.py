@@ -16,7 +16,8 @@ import time
 import pytest
 import store_check
 import waiting
-from conftest import TRANSIENT, File, Hardlink, Symlink, mounts_under, write_tar
+from archives import File, Hardlink, Symlink, write_tar
+from leaks import TRANSIENT, mounts_under
 
 SECONDS = float(os.environ.get("STRATA_STRESS_SECONDS", "20"))
 SEED = int(os.environ.get("STRATA_STRESS_SEED", "1"))

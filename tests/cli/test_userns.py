@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import Dir, File, write_tar
+from archives import Dir, File, write_tar
 
 ROOT = os.geteuid() == 0
 SUBUID = ("--userns", "subuid")

@@ -1,7 +1,7 @@
 """LAYER:at=/prefix and LAYER:only=GLOB."""
 
 import pytest
-from conftest import Hardlink
+from archives import Hardlink
 
 
 @pytest.fixture

@@ -5,47 +5,34 @@ The executable under test is $STRATA_MOUNT. Everything is mounted in namespaces 
 ordinary user those where the user is root, with one id. test_as_fuse.py compares with fuse-overlayfs itself.
 """
 
-import importlib.util
 import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from calling import Result, executable
+from fixtures import (  # noqa: F401
+    layer,
+    make_tar,
+    no_leaks,
+    pytest_configure,
+    pytest_runtest_makereport,
+    store,
+    strata,
+    strata_binary,
+)
 
 HERE = Path(__file__).parent
-CLI_TESTS = HERE.parent / "cli"
 ROOT = os.geteuid() == 0
-
-
-def _shared():
-    """conftest.py of tests/cli, whose leak checks, results and stores are ours, too."""
-    spec = importlib.util.spec_from_file_location("cli_conftest", CLI_TESTS / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cli_conftest"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sys.path.append(str(CLI_TESTS))  # what it imports
-cli = _shared()
-
-pytest_runtest_makereport = cli.pytest_runtest_makereport
-no_leaks, make_tar, layer = cli.no_leaks, cli.make_tar, cli.layer
-strata_binary, store, strata = cli.strata_binary, cli.store, cli.strata
 # An ordinary user may not open /dev/fuse on a machine without udev, and podman's runc wants root.
 collect_ignore = [] if ROOT else ["test_as_fuse.py", "test_podman.py"]
 
 
-def pytest_configure(config):
-    cli.pytest_configure(config)
-
-
 @pytest.fixture(scope="session")
 def mount_binary():
-    return cli.executable("STRATA_MOUNT", "strata-mount executable")
+    return executable("STRATA_MOUNT", "strata-mount executable")
 
 
 # --- directories that become layers ------------------------------------------------------------------
@@ -146,7 +133,7 @@ class Mounter:
             capture_output=True, text=True, errors="surrogateescape", timeout=60,
             env={**self.env, **(env or {})}, cwd=options.pop("cwd", self.cwd), stdin=subprocess.DEVNULL, **options,
         )  # fmt: skip
-        return cli.Result(done.args, done.returncode, done.stdout, done.stderr)
+        return Result(done.args, done.returncode, done.stdout, done.stderr)
 
     def tree(self, options, program=None, script="", no_times=False):
         """What the mount with `-o OPTIONS` shows, after `script` ran in it."""

@@ -6,7 +6,8 @@ import shlex
 import subprocess
 
 import pytest
-from conftest import ROOT, cli
+from calling import Result
+from conftest import ROOT
 from containers import FIRST, Storage, layers, save, show, step
 
 SECOND = "rm /gone /d/sub/b; rm -r /old; mkdir /old; echo z >/old/z; echo changed >/d/a; echo new >/new; ln -s new /link"
@@ -25,7 +26,7 @@ def buildah(mount, tmp_path):
             (*unshare, "sh", "-c", script), capture_output=True, text=True, timeout=120, cwd=tmp_path,
             env={**mount.env, **storage.environment}, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
-        return cli.Result(done.args, done.returncode, done.stdout, done.stderr)
+        return Result(done.args, done.returncode, done.stdout, done.stderr)
 
     return run
 

@@ -5,7 +5,8 @@ import json
 import os
 
 import pytest
-from conftest import cli, make_directory
+from archives import Symlink
+from conftest import make_directory
 
 WRITABLE = "upperdir=upper,workdir=work"
 
@@ -57,7 +58,7 @@ def test_without_home_the_store_is_in_the_home_of_passwd(mount, strata, two):
 
 def test_links_are_written_through_as_staging_defines_it(mount, layer, directories):
     directories()
-    layer("usr", {"usr": None, "usr/lib": None, "lib": cli.Symlink("usr/lib")})
+    layer("usr", {"usr": None, "usr/lib": None, "lib": Symlink("usr/lib")})
     layer("app", {"lib": None, "lib/x": "x"})
     assert mount("mnt -o lowerdir=app:usr at; cat at/usr/lib/x; readlink at/lib; umount at").ok().stdout == "xusr/lib\n"
 

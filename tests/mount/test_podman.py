@@ -8,7 +8,7 @@ import shlex
 import subprocess
 
 import pytest
-from conftest import cli
+from calling import Result
 from containers import FIRST, Storage
 
 PODMAN = 'podman() { command podman --cgroup-manager cgroupfs --runtime RUNTIME "$@"; }\n'
@@ -30,7 +30,7 @@ def run_script(mount, storage, script):
         (*mount.namespaces(), "--pid", "--fork", "--mount-proc", "sh", "-c", script + "\nexit $?"), capture_output=True, text=True, timeout=120,
         env={**mount.env, **storage.environment}, cwd=storage.place, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
-    return cli.Result(done.args, done.returncode, done.stdout, done.stderr)
+    return Result(done.args, done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture

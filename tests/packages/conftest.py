@@ -9,33 +9,14 @@ Root enters that root by itself, with all that root has. An ordinary user enters
 sandbox with a range of ids in which namespaces may be made, and so strata runs within strata.
 """
 
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-CLI_TESTS = Path(__file__).parent.parent / "cli"
-
-
-def _shared():
-    """conftest.py of tests/cli, whose leak checks and results are ours, too."""
-    spec = importlib.util.spec_from_file_location("cli_conftest", CLI_TESTS / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cli_conftest"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sys.path.append(str(CLI_TESTS))  # what it imports
-cli = _shared()
-
-pytest_configure = cli.pytest_configure
-pytest_runtest_makereport = cli.pytest_runtest_makereport
-strata_binary = cli.strata_binary
+from calling import Result
+from fixtures import pytest_configure, pytest_runtest_makereport, strata_binary  # noqa: F401
 
 AS_USER = "setpriv --reuid user --regid user --clear-groups --inh-caps=-all --reset-env"
 
@@ -64,7 +45,7 @@ class Machine:
             self.command("sh", "-euc", script), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, timeout=300, text=True, errors="replace", env=self.environment,
         )  # fmt: skip
-        return cli.Result(told, done.returncode, done.stdout, done.stderr)
+        return Result(told, done.returncode, done.stdout, done.stderr)
 
     def files(self):
         """Everything that is there, apart from what a package manager remembers and what users have."""
