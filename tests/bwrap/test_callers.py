@@ -6,7 +6,7 @@ import os
 import struct
 
 import pytest
-from conftest import HOST
+from bwrap_call import HOST
 
 DEVICES = [word for name in "full null urandom random zero".split() for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")]
 ALLOW_ALL = struct.pack("HBBI", 6, 0, 0, 0x7FFF0000)  # BPF_RET, SECCOMP_RET_ALLOW

@@ -2,7 +2,7 @@
 """--layer: what bubblewrap does not have, layers of the store among the sources of an overlay."""
 
 import pytest
-from conftest import HOST
+from bwrap_call import HOST
 
 pytestmark = pytest.mark.strata
 

@@ -6,7 +6,7 @@ import socket
 import stat
 
 import pytest
-from conftest import HOST
+from bwrap_call import HOST
 
 # For a sandbox in the sandbox.
 NESTING = ("--unshare-user", "--uid", "0", "--gid", "0", "--cap-add", "ALL")

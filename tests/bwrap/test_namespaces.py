@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from conftest import HOST, Fd
+from bwrap_call import HOST, Fd
 from waiting import until
 
 NS_GET_PARENT = 0xB702  # ioctl_ns(2)

@@ -5,7 +5,7 @@ import os
 import re
 
 import pytest
-from conftest import HOST
+from bwrap_call import HOST
 
 
 def refused(result, message):

@@ -10,7 +10,7 @@ import struct
 import subprocess
 
 import pytest
-from conftest import HOST
+from bwrap_call import HOST
 from waiting import descendants, finish, until
 
 # A shell gives what it starts in the background /dev/null as stdin.

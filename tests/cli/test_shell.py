@@ -4,7 +4,6 @@ What the terminal inside is like, and how it is relayed: test_terminal.py.
 """
 
 import os
-import re
 import signal
 
 import pytest

@@ -4,7 +4,7 @@
 import shutil
 
 import pytest
-from conftest import Dir, Opaque, Whiteout, make_directory
+from directories import Dir, Opaque, Whiteout, make_directory
 
 FUSE = "/usr/bin/fuse-overlayfs"
 

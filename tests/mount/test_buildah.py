@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 from calling import Result
-from conftest import ROOT
 from containers import FIRST, Storage, layers, save, show, step
+from mounter import ROOT
 
 SECOND = "rm /gone /d/sub/b; rm -r /old; mkdir /old; echo z >/old/z; echo changed >/d/a; echo new >/new; ln -s new /link"
 THIRD = "rm -r /old /keep; echo file >/keep; rm /link; mkdir /link; mv /new /d/new"

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from archives import Symlink
-from conftest import make_directory
+from directories import make_directory
 
 WRITABLE = "upperdir=upper,workdir=work"
 

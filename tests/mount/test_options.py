@@ -3,13 +3,11 @@
 
 import os
 import re
-import signal
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, make_directory
+from directories import make_directory
+from mounter import ROOT
 
 PLAIN = "lowerdir=top:bottom,upperdir=upper,workdir=work"
 

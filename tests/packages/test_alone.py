@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package strata alone, before anything else is on the machine."""
 
-from conftest import packages
+from machines import packages
 
 
 def test_dpkg_installs_strata_with_nothing_else(machine, prepared, bare_files):

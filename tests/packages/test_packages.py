@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Debian packages, on a bare Debian 12: they install, work, are upgraded and go away again."""
 
-from conftest import package_names, packages
+from machines import package_names, packages
 
 
 def test_apt_installs_them_and_strata_works_for_an_ordinary_user(installed):
