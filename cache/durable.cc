@@ -297,8 +297,8 @@ Error NoLayer(const Store& store, const LayerId& id) {
     std::string names = NamesOf(store, id);
     return Error(Errc::kCorrupt, fmt::format("layer {:.12}{} is damaged: a part of it is missing",
                                              id.Hex(), names.empty() ? "" : " (" + names + ")"))
-        .Hint(fmt::format("`strata fsck {:.12}` says what; with --repair it is put aside, and can "
-                          "be imported again",
+        .Hint(fmt::format("`strata fsck {:.12}` says what; importing the same again makes it "
+                          "whole",
                           id.Hex()));
   }
   if (sys::FstatAt(store.fd(), LayerPathIn("damaged", id).c_str(), &st) == 0) {

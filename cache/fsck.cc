@@ -18,6 +18,7 @@
 #include "cache/durable.h"
 #include "cache/list_directory.h"
 #include "cache/materialisation.h"
+#include "cache/replace_layer.h"
 #include "cache/roots.h"
 
 namespace strata {
@@ -47,15 +48,16 @@ class Checker {
 
   Result<FsckReport> Run() {
     std::vector<LayerId> layers = options_.layers;
-    const bool all = layers.empty();
+    const bool all = layers.empty() && options_.scope == FsckScope::kAll;
     if (all) {
       STRATA_ASSIGN(layers, store_.ListLayers());
     }
     CountBytes(layers);
     for (const LayerId& id : layers) STRATA_TRY(CheckLayer(id));
-    if (!all) return std::move(report_);
+    if (!layers.empty() && !all) return std::move(report_);
     STRATA_ASSIGN(std::vector<std::string> derived, ListNames(store_, "derived"));
     for (const std::string& name : derived) STRATA_TRY(CheckDerived(name));
+    if (!all) return std::move(report_);
     STRATA_ASSIGN(std::vector<std::string> roots, ListNames(store_, "roots"));
     for (const std::string& name : roots) STRATA_TRY(CheckRoot(name));
     STRATA_ASSIGN(std::vector<std::string> refs, ListNames(store_, "refs"));
@@ -85,11 +87,7 @@ class Checker {
     verify.jobs = options_.jobs;
     verify.progress = options_.progress;
     verify.known = &known_;
-    auto verified = VerifyTree(store_.fd(), path, id, verify);
-    if (verified || verified.error().sys_errno() != EACCES || ::geteuid() == 0) return verified;
-    // Modes that shut out their owner, too, and not who is root in a namespace.
-    auto again = VerifyInMapping(store_.fd(), path, id, SingleId(), verify);
-    return again ? std::move(again) : std::move(verified);
+    return VerifyOwnTree(store_.fd(), path, id, verify);
   }
 
   FsckFinding& Found(Kind kind, std::string name, std::vector<TreeDamage> damages) {
@@ -128,10 +126,12 @@ class Checker {
     }
     STRATA_ASSIGN_WITH(std::vector<TreeDamage> damages, Verify(path, id),
                        fmt::format("layer {:.12}", id.Hex()));
+    if (damages.empty()) ClearDamaged(store_, id);
     if (damages.empty() || !Exists(store_, path)) return {};
     FsckFinding& finding = Found(Kind::kLayer, id.Hex(), std::move(damages));
-    if (!repair()) return {};
-    return Conclude(finding, PutLayerAside(id, finding));
+    if (repair()) STRATA_TRY(Conclude(finding, PutLayerAside(id, finding)));
+    if (finding.outcome != Outcome::kRepaired) MarkDamaged(store_, id);
+    return {};
   }
 
   Result<void> PutLayerAside(const LayerId& id, FsckFinding& finding) {
@@ -357,7 +357,9 @@ class Checker {
       }
     }
     STRATA_ASSIGN(std::vector<std::string> aside, ListNames(store_, "damaged"));
-    report_.put_aside = aside.size();
+    for (const std::string& name : aside) {
+      ++(ReplacedLayer(name) ? report_.replaced : report_.put_aside);
+    }
     return {};
   }
 

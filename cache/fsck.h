@@ -10,6 +10,7 @@
 // Repairing drops what cannot be trusted: a derived layer or a root is removed, as it is made again
 // when it is needed; a root with a name or a pin stays then, and is composed again by its next use. A damaged
 // layer goes to damaged/, with it the roots made of it, and the refs and pins that then lead nowhere.
+// A damaged layer that stays is marked, so that importing it again replaces it.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,11 @@ namespace strata {
 
 enum class FsckRepair { kNo, kYes };
 
+enum class FsckScope { kAll, kDerived };  // kDerived: derived layers alone, and the roots that mount those
+
 struct FsckOptions {
   FsckRepair repair = FsckRepair::kNo;
+  FsckScope scope = FsckScope::kAll;
   HeldRoots held;               // roots that are mounted without a lease: in use, too
   std::vector<LayerId> layers;  // only these, and nothing else; empty: all that is in the store
   unsigned jobs = 0;
@@ -55,7 +59,8 @@ struct FsckReport {
   uint64_t roots = 0;
   uint64_t refs = 0;
   uint64_t leftovers = 0;  // of killed processes; an import or gc takes them
-  uint64_t put_aside = 0;  // in damaged/
+  uint64_t put_aside = 0;  // in damaged/, to be imported again
+  uint64_t replaced = 0;   // in damaged/, imported again since; gc takes them
 };
 
 // An error: it could not be checked to the end.

@@ -14,6 +14,7 @@
 #include "cache/durable.h"
 #include "cache/gc_plan.h"
 #include "cache/list_directory.h"
+#include "cache/replace_layer.h"
 #include "cache/store_config.h"
 #include "cache/usage.h"
 
@@ -44,6 +45,8 @@ class Collector {
   Result<void> RemoveRoots(const GcPlan& plan);
   Result<void> RemoveLayers(const GcPlan& plan);
   Result<void> RemoveDerived(const GcPlan& plan);
+  Result<void> RemoveReplaced();
+  Result<bool> IsAnyRootInUse(const LayerId& of) const;
   // Locks as many as it can of the directories and hands those to `remove`, batch by batch.
   template <typename Remove>
   Result<void> InBatches(const std::vector<std::string>& paths, const Remove& remove);
@@ -69,6 +72,7 @@ Result<GcReport> Collector::Run() {
   STRATA_TRY_WITH(RemoveRoots(plan), "collect roots");
   STRATA_TRY_WITH(RemoveLayers(plan), "collect layers");
   STRATA_TRY_WITH(RemoveDerived(plan), "collect derived layers");
+  STRATA_TRY_WITH(RemoveReplaced(), "collect damaged layers");
   report_.freed_bytes = removed_.own_bytes();
   EmptyTrash();
   if (options_.max_size) {
@@ -240,6 +244,41 @@ Result<void> Collector::RemoveDerived(const GcPlan& plan) {
   std::vector<std::string> paths;
   for (const std::string& name : plan.derived) paths.push_back("derived/" + name);
   return InBatches(paths, remove);
+}
+
+// A sandbox that was there before an import replaced the layer has the old one mounted. Its lease
+// is on that, or on a root.
+Result<void> Collector::RemoveReplaced() {
+  STRATA_ASSIGN(std::vector<std::string> names, ListDirectory(store_.fd(), "damaged"));
+  for (const std::string& name : names) {
+    const std::optional<LayerId> id = ReplacedLayer(name);
+    if (!id) continue;
+    const std::string path = "damaged/" + name;
+    auto lock =
+        FileLock::OnDirectory(store_.fd(), path + "/tree", LockMode::kExclusive, LockWait::kFail);
+    if (!lock) continue;
+    STRATA_ASSIGN(bool in_use, IsAnyRootInUse(*id));
+    if (in_use) continue;
+    STRATA_ASSIGN(bool gone, Trash(path));
+    if (gone) ++report_.replaced;
+  }
+  return {};
+}
+
+Result<bool> Collector::IsAnyRootInUse(const LayerId& of) const {
+  std::vector<RootKey> held;
+  if (options_.held) {
+    STRATA_ASSIGN(held, options_.held(store_));
+  }
+  STRATA_ASSIGN(std::vector<RootInfo> roots, ReadRoots(store_));
+  for (const RootInfo& root : roots) {
+    if (!root.Needs(of)) continue;
+    if (std::find(held.begin(), held.end(), root.key) != held.end()) return true;
+    auto lock = FileLock::OnExistingFile(store_.fd(), "roots/" + root.key.Hex(),
+                                         LockMode::kExclusive, LockWait::kFail);
+    if (!lock && lock.error().sys_errno() != ENOENT) return true;
+  }
+  return false;
 }
 
 Result<bool> Collector::Trash(const std::string& path) {

@@ -38,8 +38,9 @@ struct GcReport {
   std::vector<RootKey> roots;  // removed, or with dry_run: that would be
   std::vector<LayerId> layers;
   std::vector<std::string> derived;
+  size_t replaced = 0;       // layers that were damaged, and imported again since
   size_t leftovers = 0;      // of killed processes, in tmp/, stages/, trash/ and refs/
-  uint64_t freed_bytes = 0;  // on disk, by layers and derived layers
+  uint64_t freed_bytes = 0;  // on disk, by layers (replaced ones too) and derived layers
   // With max_size: what the store takes after it all.
   std::optional<uint64_t> store_bytes;
 };

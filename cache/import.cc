@@ -185,6 +185,7 @@ Result<ImportResult> ImportSource(const Store& store, int fd, const std::string&
                                                                          manifest.bytes().end()}));
   result.id = layer.id;
   result.existed = layer.existed;
+  result.replaced = layer.replaced;
   result.lease = std::move(layer.lease);
   return result;
 }

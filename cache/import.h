@@ -56,6 +56,7 @@ struct ImportOptions {
 struct ImportResult {
   LayerId id;
   bool existed = false;
+  bool replaced = false;  // it existed, but damaged; see PublishedLayer
   LayerLease lease;  // until it has a name
   uint64_t entries = 0;
   uint64_t content_bytes = 0;

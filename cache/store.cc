@@ -17,6 +17,7 @@
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "cache/durable.h"
+#include "cache/replace_layer.h"
 
 namespace strata {
 namespace {
@@ -189,12 +190,13 @@ Result<Manifest> Store::OpenManifest(const LayerId& id) const {
     return Unexpected(NoLayer(*this, id));
   }
   if (manifest.error().code() != Errc::kCorrupt) return manifest;
-  return Unexpected(std::move(manifest)
-                        .error()
-                        .Wrap(fmt::format("layer {:.12} is damaged", id.Hex()))
-                        .Hint(fmt::format("`strata fsck {:.12}` says what; with --repair it is put "
-                                          "aside, and can be imported again",
-                                          id.Hex())));
+  return Unexpected(
+      std::move(manifest)
+          .error()
+          .Wrap(fmt::format("layer {:.12} is damaged", id.Hex()))
+          .Hint(fmt::format("`strata fsck {:.12}` says what; importing the same again "
+                            "makes it whole",
+                            id.Hex())));
 }
 
 Result<LayerLease> Store::LeaseLayer(const LayerId& id) const {
@@ -273,23 +275,52 @@ Result<PublishedLayer> Store::Publish(PendingLayer pending,
   for (int attempt = 0;; ++attempt) {
     auto lease =
         FileLock::OnDirectory(root_.get(), path + "/tree", LockMode::kShared, LockWait::kBlock);
-    if (lease) {
+    FileLock lock;
+    if (lease && LooksWhole(*this, id)) {
       // For the collector it is as good as new, although its directory is as old as it is.
       static_cast<void>(::utimensat(root_.get(), (path + "/manifest").c_str(), nullptr, 0));
-      return PublishedLayer{id, true, LayerLease(std::move(*lease))};
+      return PublishedLayer{id, true, false, LayerLease(std::move(*lease))};
     }
-    if (lease.error().sys_errno() != ENOENT) return Unexpected(std::move(lease).error());
-    if (attempt > 3) {  // it is there and has no tree: what is left of it is in the way
-      static_cast<void>(sys::RenameAt2(root_.get(), path.c_str(), root_.get(),
-                                       ("trash/" + RandomName()).c_str()));
+    if (lease) {
+      STRATA_ASSIGN_WITH(bool replaced, Replace(pending, manifest, id, *lease, lock),
+                         fmt::format("replace the damaged layer {:.12}", id.Hex()));
+      if (!replaced) continue;
+      STRATA_TRY(DropAside(*this, id));
+      return PublishedLayer{id, false, true, LayerLease(std::move(lock))};
     }
-    FileLock lock;
+    int sys_errno = lease.error().sys_errno();
+    if (sys_errno != ENOENT && sys_errno != ENOTDIR && sys_errno != ELOOP) {
+      return Unexpected(std::move(lease).error());
+    }
+    const bool in_the_way = attempt > 3;  // it is there and has no tree
+    if (in_the_way) {
+      const std::string trash = "trash/" + RandomName();
+      sys::RenameAt2(root_.get(), path.c_str(), root_.get(), trash.c_str());
+      static_cast<void>(RemoveTree(root_.get(), trash));
+    }
     STRATA_ASSIGN_WITH(bool published, PublishAs(pending, manifest, path, lock),
                        fmt::format("publish layer {:.12}", id.Hex()));
     if (!published) continue;
     STRATA_TRY(DropAside(*this, id));  // this one is whole
-    return PublishedLayer{id, false, LayerLease(std::move(lock))};
+    return PublishedLayer{id, false, in_the_way, LayerLease(std::move(lock))};
   }
+}
+
+Result<bool> Store::Replace(PendingLayer& pending, const std::vector<uint8_t>& manifest,
+                            const LayerId& id, const FileLock& old, FileLock& lease) const {
+  STRATA_TRY(OpenDir("damaged"));
+  STRATA_ASSIGN(FileLock turn, FileLock::OnDirectory(root_.get(), "damaged", LockMode::kExclusive,
+                                                     LockWait::kBlock));
+  struct stat judged;
+  struct stat there;
+  if (::fstat(old.fd(), &judged) != 0) return FailSys(errno, "fstat", "tree");
+  int rc = sys::FstatAt(root_.get(), (LayerPath(id) + "/tree").c_str(), &there);
+  if (rc < 0 || there.st_ino != judged.st_ino) return false;  // another import was faster
+  // Complete and aside before it is exchanged: who is killed in between leaves what gc removes.
+  const std::string aside = NameForReplaced(id);
+  STRATA_TRY(PublishAs(pending, manifest, aside, lease));
+  STRATA_TRY(ExchangeLayer(*this, aside, id));
+  return true;
 }
 
 Result<void> Store::PublishDerived(PendingLayer pending, const std::vector<uint8_t>& manifest,
@@ -316,7 +347,7 @@ Result<bool> Store::PublishAs(PendingLayer& pending, const std::vector<uint8_t>&
       lease, FileLock::OnDirectory(pending.dir_fd(), "tree", LockMode::kShared, LockWait::kBlock));
   // No rename replaces a directory that has entries, and not every file system knows NOREPLACE.
   int rc = sys::RenameAt2(root_.get(), pending.dir().name().c_str(), root_.get(), path.c_str());
-  if (rc == -EEXIST || rc == -ENOTEMPTY) return false;
+  if (rc == -EEXIST || rc == -ENOTEMPTY || rc == -ENOTDIR) return false;
   if (rc < 0) return FailSys(-rc, "rename", path);
   static_cast<void>(pending.dir_.Release());
   return true;

@@ -74,6 +74,8 @@ class PendingLayer {
 struct PublishedLayer {
   LayerId id;
   bool existed = false;  // the store had it already; what was pending is removed
+  // The store had it, but damaged, and now has what was pending. What was made of it may be as damaged: Fsck.
+  bool replaced = false;
   LayerLease lease;      // so that it can be given a name before somebody removes it
 };
 
@@ -102,6 +104,7 @@ class Store {
   // `with_tree`: makes an empty tree/ (0755) to fill. Without it, the caller renames one into place.
   Result<PendingLayer> NewLayer(bool with_tree = true) const;
   // Writes the manifest beside the tree, sets the root's mode and mtime, and publishes both.
+  // A layer that is there already stays, unless it is seen to be damaged (cache/replace_layer.h).
   Result<PublishedLayer> Publish(PendingLayer pending, const std::vector<uint8_t>& manifest) const;
   // The same for a derived layer, as derived/<name>; whoever was first wins.
   Result<void> PublishDerived(PendingLayer pending, const std::vector<uint8_t>& manifest,
@@ -151,6 +154,9 @@ class Store {
   // False where there is one. `lease`: on the tree, from before it is visible.
   Result<bool> PublishAs(PendingLayer& pending, const std::vector<uint8_t>& manifest,
                          const std::string& path, FileLock& lease) const;
+  // False where `old`, on the tree of the damaged one, is not in its place any more.
+  Result<bool> Replace(PendingLayer& pending, const std::vector<uint8_t>& manifest,
+                       const LayerId& id, const FileLock& old, FileLock& lease) const;
   Store(std::string path, UniqueFd root) : path_(std::move(path)), root_(std::move(root)) {}
 
   std::string path_;

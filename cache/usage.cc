@@ -94,7 +94,7 @@ Result<StoreUsage> MeasureStore(const Store& store) {
   usage.derived_shared = disk.shared_bytes();
   STRATA_ASSIGN(usage.workspace_bytes, measure({"workspaces"}));
   STRATA_ASSIGN(usage.cache_bytes, measure({"caches"}));
-  STRATA_ASSIGN(usage.scratch_bytes, measure({"stages", "tmp", "trash"}));
+  STRATA_ASSIGN(usage.scratch_bytes, measure({"stages", "tmp", "trash", "damaged"}));
   return usage;
 }
 

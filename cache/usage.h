@@ -56,7 +56,7 @@ struct StoreUsage {
   uint64_t derived_shared = 0;  // links to files of layers: counted there
   uint64_t workspace_bytes = 0;
   uint64_t cache_bytes = 0;
-  uint64_t scratch_bytes = 0;  // stages/, tmp/ and trash/
+  uint64_t scratch_bytes = 0;  // stages/, tmp/, trash/ and damaged/
   uint64_t total() const {
     return layer_bytes + root_bytes + derived_bytes + workspace_bytes + cache_bytes + scratch_bytes;
   }

@@ -47,8 +47,14 @@ enum class Widen {
   kForReading,
 };
 
+enum class Contents {
+  kRead,
+  kTaken,  // as they should be, and files' attributes too: what can be had without opening a file
+};
+
 struct VerifyOptions {
   Widen widen = Widen::kNo;
+  Contents contents = Contents::kRead;
   unsigned jobs = 0;               // 0: as many as there are processors
   Progress* progress = nullptr;    // bytes are those hashed
   KnownContents* known = nullptr;  // asked and added to
@@ -71,6 +77,11 @@ Result<std::vector<TreeDamage>> VerifyInMapping(int dir_fd, const std::string& p
                                                 const std::optional<LayerId>& id,
                                                 const IdMapping& mapping,
                                                 const VerifyOptions& options);
+
+// VerifyTree; and where modes shut the owner out, the same as root of a namespace.
+Result<std::vector<TreeDamage>> VerifyOwnTree(int dir_fd, const std::string& path,
+                                              const std::optional<LayerId>& id,
+                                              const VerifyOptions& options);
 
 // The same of the manifest alone, as far as that can be told without an id.
 Result<std::vector<TreeDamage>> VerifyManifest(int dir_fd, const std::string& path);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sandbox/composition.h"
 
+#include "cache/fsck.h"
 #include "cache/gc.h"
 #include "cache/layer_text.h"
 #include "sandbox/child_plan.h"
@@ -44,6 +45,26 @@ void CollectAfterPublishing(const Store& store, const Observer& observer) {
   auto report = CollectIfTooLarge(store, RootsHeldByStages);
   if (!report) {
     observer.Warn(fmt::format("the store was not collected: {}", report.error().message()));
+  }
+}
+
+void RepairAfterReplacing(const Store& store, const LayerId& id, const Observer& observer) {
+  observer.Warn(fmt::format("layer {:.12} was damaged, and is whole again", id.Hex()));
+  FsckOptions options;
+  options.repair = FsckRepair::kYes;
+  options.scope = FsckScope::kDerived;
+  options.held = RootsHeldByStages;
+  auto report = Fsck(store, options);
+  if (!report) {
+    observer.Warn(fmt::format("what was made of it was not looked at: {}; `strata fsck` does",
+                              report.error().message()));
+    return;
+  }
+  for (const FsckFinding& finding : report->findings) {
+    observer.Warn(fmt::format("{} {} was damaged, too{}", FsckKindName(finding.kind), finding.name,
+                              finding.outcome == FsckFinding::Outcome::kInUse
+                                  ? ", and is in use: `strata fsck --repair` when that has ended"
+                                  : ": removed; it is made again when it is needed"));
   }
 }
 

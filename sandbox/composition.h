@@ -39,4 +39,8 @@ Result<Composition> Compose(const Store& store, const DependencySet& set,
 // nothing: what goes wrong is a warning.
 void CollectAfterPublishing(const Store& store, const Observer& observer);
 
+// For after an import has replaced a damaged layer: says so, and drops what was made of the damaged one
+// and shares its files. Fails nothing, as above.
+void RepairAfterReplacing(const Store& store, const LayerId& id, const Observer& observer);
+
 }  // namespace strata

@@ -47,7 +47,17 @@ std::string Count(uint64_t number, std::string_view what) {
   return fmt::format("{} {}{}", number, what, number == 1 ? "" : "s");
 }
 
-void PrintSummary(Output& out, const FsckReport& report, bool repair) {
+// Damaged layers, which no repair makes whole.
+std::vector<LayerId> ToImportAgain(const FsckReport& report) {
+  std::vector<LayerId> ids;
+  for (const FsckFinding& finding : report.findings) {
+    if (finding.kind != FsckFinding::Kind::kLayer) continue;
+    if (auto id = Digest::FromHex(finding.name)) ids.push_back(*id);
+  }
+  return ids;
+}
+
+void PrintSummary(Output& out, const FsckReport& report, const Names& names, bool repair) {
   out.Print("checked {}, {}, {}, {}: ", Count(report.layers, "layer"),
             Count(report.derived, "derived layer"), Count(report.roots, "root"),
             Count(report.refs, "ref"));
@@ -65,6 +75,11 @@ void PrintSummary(Output& out, const FsckReport& report, bool repair) {
     out.Print("{} damaged; `strata fsck --repair` drops what cannot be trusted\n",
               report.findings.size());
   }
+  for (const LayerId& id : ToImportAgain(report)) {
+    const std::string text = names.Text(id);
+    out.Print("to be imported again: layer {:.12}{}\n", id.Hex(),
+              text == "-" ? "" : fmt::format(", which was {}", text));
+  }
   if (report.leftovers > 0) {
     out.Print("{} of killed processes: the next import takes them away\n",
               Count(report.leftovers, "leftover"));
@@ -73,9 +88,14 @@ void PrintSummary(Output& out, const FsckReport& report, bool repair) {
     out.Print("{} in damaged/: import them again, or remove them there\n",
               Count(report.put_aside, "layer"));
   }
+  if (report.replaced > 0) {
+    out.Print(
+        "{} in damaged/ that had to be imported again: the next gc takes what is not in use\n",
+        Count(report.replaced, "layer"));
+  }
 }
 
-Json ToJson(const FsckReport& report) {
+Json ToJson(const FsckReport& report, const Names& names) {
   Json json;
   json["clean"] = report.findings.empty();
   json["layers"] = report.layers;
@@ -84,6 +104,11 @@ Json ToJson(const FsckReport& report) {
   json["refs"] = report.refs;
   json["leftovers"] = report.leftovers;
   json["put_aside"] = report.put_aside;
+  json["replaced"] = report.replaced;
+  json["import_again"] = Json::array();
+  for (const LayerId& id : ToImportAgain(report)) {
+    json["import_again"].push_back({{"id", id.Hex()}, {"refs", names.Of(id)}});
+  }
   json["damaged"] = Json::array();
   constexpr const char* kOutcomes[] = {"reported", "repaired", "in use"};
   for (const FsckFinding& finding : report.findings) {
@@ -116,6 +141,7 @@ Result<int> RunFsck(Context& context, const ParsedArgs& args) {
     if (!there) return Unexpected(NoLayer(*store, id));
     options.layers.push_back(id);
   }
+  STRATA_ASSIGN(Names names, Names::Read(*store));  // a repair takes them away
   Progress progress;
   options.progress = &progress;
   auto check = [&] {
@@ -124,10 +150,10 @@ Result<int> RunFsck(Context& context, const ParsedArgs& args) {
   };
   STRATA_ASSIGN_WITH(FsckReport report, check(), "fsck");
   if (context.json) {
-    PrintJson(context.out, ToJson(report));
+    PrintJson(context.out, ToJson(report, names));
   } else {
     for (const FsckFinding& finding : report.findings) PrintFinding(context.out, finding);
-    if (!context.quiet) PrintSummary(context.out, report, repair);
+    if (!context.quiet) PrintSummary(context.out, report, names, repair);
   }
   return report.findings.empty() ? 0 : 1;
 }
@@ -139,12 +165,19 @@ constinit const CommandSpec kFsckCommand = {
     .summary = "Check the store against its manifests, and repair it",
     .usage = "[--repair] [--quiet] [--json] [LAYER...]",
     .description =
-        "Reads every file of every layer (or of the LAYERs given) and compares it with the manifest,\n"
+        "Reads every file of every layer (or of the LAYERs given) and compares it with the "
+        "manifest,\n"
         "then looks at derived layers, cached roots, refs and pins.\n\n"
-        "--repair removes damaged derived layers and roots, which are made again when they are needed.\n"
-        "It moves damaged layers to damaged/ in the store, and removes the refs and pins that lead\n"
+        "--repair removes damaged derived layers and roots, which are made again when they are "
+        "needed.\n"
+        "It moves damaged layers to damaged/ in the store, and removes the refs and pins that "
+        "lead\n"
         "nowhere then. It says all that it does. What a running stage uses is left as it is.\n\n"
-        "The exit status is 0 if all is well, 1 if anything was damaged, also when it was repaired,\n"
+        "Import again what a damaged layer was made of: that makes it whole, with or without "
+        "--repair\n"
+        "before, also while it is in use.\n\n"
+        "The exit status is 0 if all is well, 1 if anything was damaged, also when it was "
+        "repaired,\n"
         "and 2 for a wrong command line.",
     .options = kFsckOptions,
     .min_operands = 0,

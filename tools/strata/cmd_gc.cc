@@ -34,6 +34,7 @@ Json ToJson(const GcReport& report, const GcOptions& options) {
   json["layers"] = Json::array();
   for (const LayerId& id : report.layers) json["layers"].push_back(id.Hex());
   json["derived"] = report.derived;
+  json["replaced"] = report.replaced;
   json["leftovers"] = report.leftovers;
   json["freed_bytes"] = report.freed_bytes;
   json["max_bytes"] = options.max_size ? Json(*options.max_size) : Json();
@@ -47,6 +48,10 @@ void PrintReport(Output& out, const GcReport& report, const GcOptions& options) 
   for (const LayerId& id : report.layers) out.Print("{} layer {:.12}\n", verb, id.Hex());
   for (const std::string& name : report.derived) {
     out.Print("{} derived layer {}\n", verb, name);
+  }
+  if (report.replaced > 0) {
+    out.Print("{} {} damaged layer{} imported again since\n", verb, report.replaced,
+              report.replaced == 1 ? ", which was" : "s, which were");
   }
   if (report.leftovers > 0) {
     out.Print("{} {} leftover{} of killed processes\n", verb, report.leftovers,

@@ -4,9 +4,11 @@
 #include "cache/import.h"
 
 #include "cache/durable.h"
+#include "sandbox/composition.h"
 #include "tools/strata/collect.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
+#include "tools/strata/print_observer.h"
 #include "tools/strata/progress.h"
 #include "tools/strata/run_options.h"
 #include "tools/strata/values.h"
@@ -78,6 +80,7 @@ Result<int> RunImport(Context& context, const ParsedArgs& args) {
   STRATA_ASSIGN(ImportResult result, import());
   const char* name = args.Get(kName);
   if (name != nullptr) STRATA_TRY(store->SetRef(name, result.id));
+  if (result.replaced) RepairAfterReplacing(*store, result.id, PrintObserver(context.quiet));
   CollectAfterPublishing(context, *store);
 
   if (!context.quiet) {
@@ -88,6 +91,7 @@ Result<int> RunImport(Context& context, const ParsedArgs& args) {
     json["id"] = result.id.Hex();
     json["ref"] = name != nullptr ? Json(name) : Json();
     json["existed"] = result.existed;
+    json["replaced"] = result.replaced;
     json["entries"] = result.entries;
     json["content_bytes"] = result.content_bytes;
     json["warnings"] = Json::array();
@@ -110,9 +114,14 @@ constinit const CommandSpec kImportCommand = {
         "from\n"
         "standard input. The id depends on the content alone, not on who imports, when, or from "
         "what:\n"
-        "importing the same content again changes nothing. With `--format oci` SOURCE is one layer "
-        "of an\n"
-        "OCI or Docker image, and its `.wh.` files remove what lies below them.",
+        "importing the same content again changes nothing, but replaces a layer that was damaged "
+        "in "
+        "the\n"
+        "store: what a look at names, types, modes, sizes and times tells, or `strata fsck` has "
+        "found. With\n"
+        "`--format oci` SOURCE is one layer of an OCI or Docker image, and its `.wh.` files remove "
+        "what lies\n"
+        "below them.",
     .options = kImportOptions,
     .min_operands = 1,
     .max_operands = 1,
