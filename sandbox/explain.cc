@@ -3,6 +3,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
@@ -43,6 +44,14 @@ std::string InterpreterOf(const char* head, size_t size) {
   return {};
 }
 
+// Certain where it is true: the root of a mount namespace is the root of a mount. That of a chroot seldom is.
+bool IsChroot() {
+  struct statx root {};
+  if (::statx(AT_FDCWD, "/", AT_STATX_DONT_SYNC, 0, &root) != 0) return false;
+  return (root.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0 &&
+         (root.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0;
+}
+
 // What overlayfs answers for an upper on overlayfs, NFS, FUSE and their like.
 bool IsAboutUpper(int sys_errno) {
   return sys_errno == EINVAL || sys_errno == EOPNOTSUPP || sys_errno == EPERM;
@@ -51,6 +60,10 @@ bool IsAboutUpper(int sys_errno) {
 }  // namespace
 
 std::string UserNamespaceHint() {
+  if (IsChroot()) {
+    return "this is a chroot, in which the kernel makes no user namespace: enter that root by pivot_root, as "
+           "systemd-nspawn and containers do";
+  }
   if (ReadSysctl("/proc/sys/user/max_user_namespaces") == "0") {
     return "user namespaces are off: sysctl user.max_user_namespaces=15000";
   }
