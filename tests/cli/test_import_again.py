@@ -8,7 +8,7 @@ import signal
 
 import pytest
 import store_check
-from conftest import Dir
+from archives import Dir
 from test_fallback import deny  # noqa: F401  a fixture
 from test_fsck import DAMAGES, ENTRIES, keep_times
 
