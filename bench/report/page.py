@@ -4,7 +4,7 @@
 from html import escape
 
 from . import contract, plots, tables
-from .charts import STYLE, name_of
+from .charts import STYLE
 from .results import show_ratio, show_size, show_time
 
 _CSS = """
@@ -23,7 +23,7 @@ nav a { margin-right: 16px; white-space: nowrap; text-decoration: none; } nav { 
 svg.chart { display: block; width: 100%; height: auto; margin: 22px 0 30px; overflow: visible; }
 details { margin: 0 0 18px; border-top: 1px solid var(--rule); padding-top: 10px; } summary { cursor: pointer; color: var(--accent); font-size: 14px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13.5px; margin: 12px 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--rule); vertical-align: top; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+th, td { text-align: right; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--rule); vertical-align: top; white-space: nowrap; } th.name, td.name { text-align: left; }
 td small { display: block; color: var(--soft); font-size: 11.5px; } td.good { color: var(--good); } td.bad { color: var(--bad); font-weight: 650; }
 footer { border-top: 1px solid var(--rule); margin-top: 72px; padding: 26px 0 60px; font-size: 14px; color: var(--soft); }
 code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; }
@@ -71,42 +71,9 @@ def cards(results):
 
 
 def suite_figures(results, suite):
-    cases = results.select(suite)
-    columns = list(dict.fromkeys(tables.parameters_of(case) for case in cases))
-    rows = {}
-    for case in cases:
-        low, high = case.quartiles
-        rows.setdefault(case.contender, {})[tables.parameters_of(case)] = (
-            f"{show_time(case.median)}<small>{show_time(low)} – {show_time(high)}, {len(case.times)}</small>")
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr><td>{escape(name_of(contender))}</td>" + "".join(f"<td>{cells.get(column, '')}</td>" for column in columns) + "</tr>"
-                   for contender, cells in rows.items())
+    counters = tables.counter_table(results, suite)
     return (f'<p class="soft"><b>{escape(suite.replace("_", " "))}</b> · cached: {escape(tables.cached_of(results, suite) or "–")}</p>'
-            f'<div class="scroll"><table><tr><th></th>{head}</tr>{body}</table></div>' + counter_figures(cases))
-
-
-def counter_figures(cases):
-    cases = [case for case in cases if case.counters]
-    if not cases:
-        return ""
-    names = list(dict.fromkeys(name for case in cases for name in case.counters))
-    head = "".join(f"<th>{escape(name.replace('_kb', '').replace('_', ' '))}</th>" for name in names)
-    body = ""
-    for case in cases:
-        cells = "".join(f"<td>{tables.show_counter(name, case.counter(name)) if name in case.counters else ''}</td>" for name in names)
-        body += f"<tr><td>{escape(name_of(case.contender))}, {escape(tables.parameters_of(case))}</td>{cells}</tr>"
-    return f'<div class="scroll"><table><tr><th></th>{head}</tr>{body}</table></div>'
-
-
-def contract_figures(results):
-    rows = ""
-    for verdict in contract.verdicts(results):
-        *figures, word = verdict.cells()
-        kind = "good" if verdict.passed else "bad"
-        rows += (f"<tr><td>{verdict.rule.id} {escape(verdict.rule.what)}</td>" + "".join(f"<td>{figure}</td>" for figure in figures)
-                 + f'<td class="{kind}">{word}</td></tr>')
-    return ('<div class="scroll"><table><tr><th></th><th>strata</th><th>baseline</th><th>ratio</th><th>accepted</th><th>aim</th><th></th></tr>'
-            f"{rows}</table></div>")
+            + tables.suite_table(results, suite).html() + (counters.html() if counters else ""))
 
 
 def section(results, number, heading, text, plot_names, suites, functions):
@@ -117,7 +84,7 @@ def section(results, number, heading, text, plot_names, suites, functions):
     figures = "".join(suite_figures(results, suite) for suite in suites)
     out = f'<h2 id="s{number}">{escape(heading)}</h2>' + (f"<p>{text}</p>" if text else "") + pictures
     if plot_names == ["contract"]:
-        out += contract_figures(results)
+        out += tables.contract_table(results).html()
     if figures:
         out += f"<details><summary>All figures: medians, quartiles, repetitions, what is cached</summary>{figures}</details>"
     return out

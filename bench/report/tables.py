@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures as Markdown tables."""
+"""The figures as tables, and what is said around them."""
 
 from . import contract
 from .charts import name_of
 from .results import show_size, show_time
+from .table import Cell, Table
 
 
 def contract_table(results):
-    out = ["| | | measured | baseline | ratio | accepted | aim | |", "|---|---|---|---|---|---|---|---|"]
+    rows = []
     for verdict in contract.verdicts(results):
-        measured, baseline, value, *bounds = verdict.cells()
+        measured, baseline, value, accepted, aim, word = verdict.cells()
         ratio = value if verdict.rule.baseline else ""
-        out.append(f"| {verdict.rule.id} | {verdict.rule.what} | {measured or value} | {baseline} | {ratio} | {' | '.join(bounds)} |")
-    return "\n".join(out)
+        passed = Cell(word, kind="good" if verdict.passed else "bad")
+        rows.append([verdict.rule.id, verdict.rule.what, measured or value, baseline, ratio, accepted, aim, passed])
+    return Table(2, ["measured", "baseline", "ratio", "accepted", "aim", ""], rows)
 
 
 def show_counter(name, value):
@@ -27,26 +29,23 @@ def suite_table(results, suite):
     """One row a contender, one column for each set of parameters."""
     cases = results.select(suite)
     columns = list(dict.fromkeys(parameters_of(case) for case in cases))
-    contenders = list(dict.fromkeys(case.contender for case in cases))
-    out = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for contender in contenders:
-        cells = {}
-        for case in cases:
-            if case.contender == contender:
-                low, high = case.quartiles
-                cells[parameters_of(case)] = f"{show_time(case.median)} <sub>{show_time(low)} – {show_time(high)}, {len(case.times)}</sub>"
-        out.append(f"| {name_of(contender)} | " + " | ".join(cells.get(column, "") for column in columns) + " |")
-    return "\n".join(out)
+    cells = {}
+    for case in cases:
+        low, high = case.quartiles
+        note = f"{show_time(low)} – {show_time(high)}, {len(case.times)}"
+        cells.setdefault(case.contender, {})[parameters_of(case)] = Cell(show_time(case.median), note)
+    return Table(1, columns, [[name_of(contender), *(of.get(column, "") for column in columns)] for contender, of in cells.items()])
 
 
 def counter_table(results, suite):
+    """One row a case; None where no case of the suite counts anything."""
     cases = [case for case in results.select(suite) if case.counters]
     names = list(dict.fromkeys(name for case in cases for name in case.counters))
-    out = ["| | | " + " | ".join(name.replace("_kb", "").replace("_", " ") for name in names) + " |", "|---|---|" + "---|" * len(names)]
+    rows = []
     for case in cases:
         cells = [show_counter(name, case.counter(name)) if name in case.counters else "" for name in names]
-        out.append(f"| {name_of(case.contender)} | {parameters_of(case)} | " + " | ".join(cells) + " |")
-    return "\n".join(out)
+        rows.append([name_of(case.contender), parameters_of(case), *cells])
+    return Table(2, [name.replace("_kb", "").replace("_", " ") for name in names], rows) if rows else None
 
 
 def cached_of(results, suite):
@@ -94,12 +93,13 @@ def versions(results):
 def markdown(results):
     """All of it: results.md."""
     out = ["# Benchmark results", machine_line(results), "Medians; below them the quartiles and the number of repetitions.",
-           "## Contract", contract_table(results)]
+           "## Contract", contract_table(results).markdown()]
     for suite in dict.fromkeys(case.suite for case in results.cases.values()):
         if not results.select(suite):
             continue
-        out += [f"## {suite}", f"Cached: {cached_of(results, suite)}.", suite_table(results, suite)]
-        if any(case.counters for case in results.select(suite)):
-            out.append(counter_table(results, suite))
+        out += [f"## {suite}", f"Cached: {cached_of(results, suite)}.", suite_table(results, suite).markdown()]
+        counters = counter_table(results, suite)
+        if counters:
+            out.append(counters.markdown())
     out += ["## Left out", left_out(results), "## Versions", versions(results)]
     return "\n\n".join(out) + "\n"

@@ -8,6 +8,7 @@ import re
 
 from . import charts, plots, tables
 from .results import show_ratio, show_size, show_time
+from .table import Table
 
 
 # What the table of file systems shows: of the small size.
@@ -55,26 +56,23 @@ class Figures:
     def filesystems(self):
         """Staging, import and start on each file system that there are results of."""
         kinds = [fs for fs in ("ext4", "xfs", "btrfs", "tmpfs") if fs + "-quick" in self.results]
-        out = ["| | | " + " | ".join(kinds) + " |", "|---|---|" + "---|" * len(kinds)]
+        rows = []
         for what, suite, contenders, parameters in _ON_EACH:
             for contender in contenders:
-                cells = []
-                for fs in kinds:
-                    case = self.results[fs + "-quick"].get(f"{suite}/{contender}/{parameters}")
-                    cells.append(show_time(case.median) if case else "–")
-                out.append(f"| {what} | {charts.name_of(contender)} | " + " | ".join(cells) + " |")
+                cases = [self.results[fs + "-quick"].get(f"{suite}/{contender}/{parameters}") for fs in kinds]
+                rows.append([what, charts.name_of(contender), *(show_time(case.median) if case else "–" for case in cases)])
                 what = ""
-        return "\n".join(out)
+        return Table(2, kinds, rows).markdown()
 
     def suite(self, suite, fs="ext4"):
         return (f"**{suite.replace('_', ' ')}** (cached: {tables.cached_of(self.results[fs], suite)})\n\n"
-                + tables.suite_table(self.results[fs], suite))
+                + tables.suite_table(self.results[fs], suite).markdown())
 
     def counters(self, suite, fs="ext4"):
-        return tables.counter_table(self.results[fs], suite)
+        return tables.counter_table(self.results[fs], suite).markdown()
 
     def contract(self, fs="ext4"):
-        return tables.contract_table(self.results[fs])
+        return tables.contract_table(self.results[fs]).markdown()
 
     def plot(self, name):
         """All pictures that PLOTS has by this name."""
