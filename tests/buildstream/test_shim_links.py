@@ -55,6 +55,28 @@ def test_what_is_no_regular_file_is_left_alone(place):
     assert shown(place, "../outside") is None
 
 
+def test_looking_up_a_directory_once_finds_the_same(place, tmp_path):
+    paths = ("a", "d/b", "d/c", "d/e", "link/b", "missing", "../outside")
+    one_by_one = [shown(place, path) for path in paths]
+    with links._remembering(place, str(tmp_path / "elsewhere")):
+        assert [shown(place, path) for path in paths] == one_by_one
+        assert set(links._remembered) >= {place.root, f"{place.root}/d"}
+    assert links._remembered is None
+
+
+def test_only_what_linking_would_not_change_becomes_the_artifact_itself(tmp_path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/file").write_text("x")
+    (tmp_path / "a/b/link").symlink_to("../../nowhere")
+    assert links._is_as_linked(tmp_path)
+    (tmp_path / "a/b/absolute").symlink_to("/etc")
+    assert not links._is_as_linked(tmp_path)
+    (tmp_path / "a/b/absolute").unlink()
+    os.mkfifo(tmp_path / "a/fifo")
+    assert not links._is_as_linked(tmp_path)
+    assert not links._is_as_linked(None)
+
+
 def test_directories_alone_leave_a_root_untouched(tmp_path):
     assert session.directories_only(tmp_path) == []
     (tmp_path / "a/b").mkdir(parents=True)

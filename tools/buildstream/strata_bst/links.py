@@ -4,9 +4,11 @@
 BuildStream links what it collects in a sandbox; across the overlay's mount that would be a copy. So the link is made
 to the file that the overlay shows: one that was written there, or one of a layer, which is the artifact's file that
 BuildStream's own staging would have linked. What is linked from the whole root to a directory in it, as compose elements
-do, goes to a plain directory that is mounted there, because a link in an overlay is a copy of the file as well.
+do, goes to a plain directory that is mounted there, because a link in an overlay is a copy of the file as well; and that
+directory, which BuildStream would link once more to the artifact, becomes the artifact's.
 """
 
+import contextlib
 import functools
 import os
 import shutil
@@ -16,15 +18,60 @@ from buildstream import utils
 
 from . import namespace, session
 
+_remembered = None  # by directory, what _places gives; None: not now
+
 
 def wrap_link_files(original):
     def link_files(src, dest, *, files=None, ignore_missing=False, report_written=False):
-        place = session.find(src.rstrip(os.sep))
-        if place is not None and session.containing(dest) is place:
+        place = session.find(src.rstrip(os.sep)) or session.containing(src)
+        if place is None:
+            return original(src, dest, files=files, ignore_missing=ignore_missing, report_written=report_written)
+        if files is None and _collects(place, dest) and _is_as_linked(place.plain.get(src)) and place.move_plain(src, dest):
+            return utils.FileListResult()
+        if place.root == src.rstrip(os.sep) and session.containing(dest) is place:
             place.mount_plain(dest)
-        return original(src, dest, files=files, ignore_missing=ignore_missing, report_written=report_written)
+        with _remembering(place, dest):
+            return original(src, dest, files=files, ignore_missing=ignore_missing, report_written=report_written)
 
     return link_files
+
+
+def _collects(place, directory):
+    """Whether that is where BuildStream puts the files of the artifact together, as the last thing done to the root."""
+    return directory == os.path.join(os.path.dirname(place.root), "artifact", "files")
+
+
+def _is_as_linked(directory):
+    """Whether linking it file by file would give the same once more: that changes absolute links, and refuses devices."""
+    if directory is None:
+        return False
+    to_do = [directory]
+    try:
+        for path in to_do:
+            for entry in os.scandir(path):
+                if entry.is_dir(follow_symlinks=False):
+                    to_do.append(entry.path)
+                elif entry.is_symlink():
+                    if os.path.isabs(os.readlink(entry.path)):
+                        return False
+                elif not entry.is_file():
+                    return False
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _remembering(place, dest):
+    """Where the files of each directory lie is looked up once, while nothing is written to the overlay."""
+    global _remembered  # pylint: disable=global-statement
+    if session.containing(dest) is not place or place.plain_path(dest + "/"):
+        _remembered = {}
+        _directory.cache_clear()
+    try:
+        yield
+    finally:
+        _remembered = None
 
 
 def wrap_safe_link(original):
@@ -33,6 +80,12 @@ def wrap_safe_link(original):
         plain = target.plain_path(dest) if target is not None else dest
         if source is not None and plain is not None:
             src, dest = shown_file(source, src) or src, plain
+            try:
+                # There is nothing at `dest` in most cases, and one call does.
+                os.link(src, dest)
+                return
+            except OSError:
+                pass
         original(src, dest, result=result)
 
     return safe_link
@@ -55,7 +108,8 @@ def wrap_checkout_hardlinks(original):
     def _checkout_hardlinks(self, sandbox_root, directory):
         place = session.find(sandbox_root)
         if place is not None and utils.safe_remove(directory):
-            _clone(place, sandbox_root, directory)
+            with _remembering(place, directory):
+                _clone(place, sandbox_root, directory)
         else:
             original(self, sandbox_root, directory)
 
@@ -83,7 +137,8 @@ def _leave(place):
     kept = os.path.join(place.scratch, "kept")
     # Whoever may not read or enter something, may have it linked.
     with namespace.privileged():
-        _clone(place, place.root, kept)
+        with _remembering(place, kept):
+            _clone(place, place.root, kept)
         place.leave(kept)
 
 
@@ -108,21 +163,33 @@ def shown_file(place, path):
     plain = place.plain_path(path)
     if plain is not None:
         return plain
-    directory = _directory(os.path.dirname(path))
-    if not (directory + "/").startswith(place.root + "/"):
-        return None
-    relative = os.path.join(directory[len(place.root) + 1 :], os.path.basename(path))
-    for at, top in enumerate([place.upper, *reversed(place.lowers)]):
-        candidate = os.path.join(top, relative)
+    directory, name = os.path.split(path)
+    places = _remembered.get(directory) if _remembered is not None else None
+    if places is None:
+        places = _places(place, directory)
+        if _remembered is not None:
+            _remembered[directory] = places
+    for at in places:
+        candidate = f"{at}/{name}"
         try:
             mode = os.lstat(candidate).st_mode
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             continue
         if not stat.S_ISREG(mode):
             return None
         # One that was copied up has a mark of it, which must not get into an artifact.
-        return None if at == 0 and _has_attributes(candidate) else candidate
+        return None if candidate.startswith(place.upper + "/") and _has_attributes(candidate) else candidate
     return None
+
+
+def _places(place, directory):
+    """What the overlay merges to that directory of the root, topmost first; where it leads out of it, nothing."""
+    real = _directory(directory)
+    if not (real + "/").startswith(place.root + "/"):
+        return []
+    relative = real[len(place.root) + 1 :]
+    found = [os.path.join(top, relative).rstrip("/") for top in (place.upper, *reversed(place.lowers))]
+    return [path for path in found if os.path.isdir(path)]
 
 
 def _has_attributes(path):
@@ -134,4 +201,7 @@ def _has_attributes(path):
 
 @functools.lru_cache(maxsize=256)
 def _directory(path):
-    return os.path.realpath(path)
+    above, name = os.path.split(path)
+    if name in ("", ".", "..") or os.path.islink(path):
+        return os.path.realpath(path)
+    return os.path.join(_directory(above), name)

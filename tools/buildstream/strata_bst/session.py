@@ -180,6 +180,15 @@ class Session:
         self._inside.append(path)
         self.plain[path] = plain
 
+    def move_plain(self, path, to):
+        """Moves the plain directory that is mounted at `path` to that empty one, where it still shows. Whether it did."""
+        try:
+            os.rename(self.plain[path], to)
+        except OSError:  # another file system, or there is something
+            return False
+        self.plain[path] = to
+        return True
+
     def guard_plain(self):
         """Before commands run: what was linked to plain directories are the artifacts' own files."""
         for path in list(self.plain):
