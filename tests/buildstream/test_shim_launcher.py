@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from trees import write_import, write_project
+
 STRATA_BST = Path(__file__).resolve().parents[2] / "tools/buildstream/strata-bst"
 
 
@@ -20,6 +22,27 @@ def test_version_and_help_are_those_of_bst():
         assert (ours.returncode, ours.stderr) == (0, theirs.stderr)
         # click names the program that was started.
         assert ours.stdout.replace("strata-bst", "bst") == theirs.stdout
+
+
+def completed(program, script, line, cwd):
+    """What bash offers for the last word of the line, with that script sourced."""
+    words = line.split(" ")
+    ask = f'''. "$1"; shift
+        COMP_WORDS=("$@") COMP_CWORD={len(words) - 1}
+        set -- $(complete -p {os.path.basename(program)}); while [ "$1" != -F ]; do shift; done
+        "$2" {program}; printf "%s\\n" "${{COMPREPLY[@]}}"'''
+    done = subprocess.run(["bash", "--norc", "-c", ask, "bash", script, *words], cwd=cwd, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_bash_completes_what_it_completes_for_bst(tmp_path):
+    write_project(tmp_path)
+    write_import(tmp_path, "one", {"x": "x"})
+    write_import(tmp_path, "once", {"x": "x"})
+    for line, wanted in (("bu", "build"), ("build on", "once.bst"), ("build --", "--track-all")):
+        ours = completed(str(STRATA_BST), STRATA_BST.parent / "completion.bash", f"strata-bst {line}", tmp_path)
+        theirs = completed("bst", "/usr/share/bash-completion/completions/bst", f"bst {line}", tmp_path)
+        assert wanted in ours and ours == theirs
 
 
 def test_without_the_library_nothing_is_done():

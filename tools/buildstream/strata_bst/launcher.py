@@ -11,6 +11,8 @@ from . import patches, places
 
 
 def main():
+    if "_BST_COMPLETION" in os.environ:  # of words, by a shell; then buildstream loads next to nothing, and stages nothing
+        return _complete()
     try:
         # Only what bst needs to say its version and its help; the rest when it is about to work.
         import buildstream  # pylint: disable=import-outside-toplevel
@@ -27,6 +29,15 @@ def main():
         return _refuse(f"BuildStream {patches.KNOWN_VERSION} is needed: {problem}")
     except (patches.Mismatch, OSError) as problem:
         return _refuse(problem)
+    sys.argv[0] = "bst"
+    return cli()
+
+
+def _complete():
+    try:
+        from buildstream._frontend import cli  # pylint: disable=import-outside-toplevel
+    except ImportError as problem:
+        return _refuse(f"BuildStream {patches.KNOWN_VERSION} is needed: {problem}")
     sys.argv[0] = "bst"
     return cli()
 
