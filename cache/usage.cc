@@ -92,6 +92,12 @@ Result<StoreUsage> MeasureStore(const Store& store) {
   STRATA_TRY(disk.Add(store.fd(), "derived"));
   usage.derived_bytes = disk.own_bytes();
   usage.derived_shared = disk.shared_bytes();
+  auto count = [&](const char* place) -> Result<uint64_t> {
+    STRATA_ASSIGN(std::vector<std::string> names, ListDirectory(store.fd(), place));
+    return names.size();
+  };
+  STRATA_ASSIGN(usage.workspace_count, count("workspaces"));
+  STRATA_ASSIGN(usage.cache_count, count("caches"));
   STRATA_ASSIGN(usage.workspace_bytes, measure({"workspaces"}));
   STRATA_ASSIGN(usage.cache_bytes, measure({"caches"}));
   STRATA_ASSIGN(usage.scratch_bytes, measure({"stages", "tmp", "trash", "damaged"}));

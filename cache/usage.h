@@ -54,7 +54,9 @@ struct StoreUsage {
   uint64_t derived_count = 0;
   uint64_t derived_bytes = 0;   // their own
   uint64_t derived_shared = 0;  // links to files of layers: counted there
+  uint64_t workspace_count = 0;
   uint64_t workspace_bytes = 0;
+  uint64_t cache_count = 0;
   uint64_t cache_bytes = 0;
   uint64_t scratch_bytes = 0;  // stages/, tmp/, trash/ and damaged/
   uint64_t total() const {

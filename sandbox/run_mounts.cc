@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/mount_table.h"
 #include "base/sys.h"
+#include "cache/kept.h"
 #include "sandbox/run_session.h"
 
 namespace strata {
@@ -21,22 +22,6 @@ using Kind = RunRequest::Mount::Kind;
 bool IsBelow(std::string_view path, std::string_view directory) {
   return path.size() > directory.size() && path.substr(0, directory.size()) == directory &&
          path[directory.size()] == '/';
-}
-
-// An earlier command may have shut it or, with a range of ids, given it away. Nobody can have made
-// it a link.
-bool RegainDirectory(int dir_fd, const std::string& path) {
-  if (::fchmodat(dir_fd, path.c_str(), 0700, 0) == 0) return true;
-  Result<IdMapping> range = SubordinateIds();
-  if (!range) return false;
-  Result<void> regained = RunInMapping(*range, [&]() -> Result<void> {
-    if (::fchownat(dir_fd, path.c_str(), 0, 0, AT_SYMLINK_NOFOLLOW) == 0 &&
-        ::fchmodat(dir_fd, path.c_str(), 0700, 0) == 0) {
-      return {};
-    }
-    return FailSys(errno, "chown", path);
-  });
-  return regained.has_value();
 }
 
 }  // namespace
@@ -137,16 +122,15 @@ Result<void> RunSession::LockCaches() {
 }
 
 Result<void> RunSession::LockCache(const std::string& name) {
-  std::string path = "caches/" + name;
-  STRATA_TRY(MakeDirs(store_.fd(), path, 0700));
-  auto lock = FileLock::OnDirectory(store_.fd(), path, LockMode::kExclusive, LockWait::kFail);
-  if (!lock && lock.error().sys_errno() == EACCES && RegainDirectory(store_.fd(), path)) {
-    lock = FileLock::OnDirectory(store_.fd(), path, LockMode::kExclusive, LockWait::kFail);
-  }
-  if (!lock && lock.error().code() == Errc::kBusy) {
-    observer_.Warn(fmt::format("waiting for cache {}", name));
-    lock = FileLock::OnDirectory(store_.fd(), path, LockMode::kExclusive, LockWait::kBlock);
-  }
+  Result<FileLock> lock;
+  do {  // again where somebody has removed it since
+    STRATA_TRY(MakeDirs(store_.fd(), "caches/" + name, 0700));
+    lock = LockKept(store_, KeptKind::kCache, name, LockWait::kFail);
+    if (!lock && lock.error().code() == Errc::kBusy) {
+      observer_.Warn(fmt::format("waiting for cache {}", name));
+      lock = LockKept(store_, KeptKind::kCache, name, LockWait::kBlock);
+    }
+  } while (!lock && lock.error().sys_errno() == ENOENT);
   if (!lock) return Unexpected(std::move(lock).error());
   cache_locks_.push_back(std::move(*lock));
   return {};

@@ -126,9 +126,9 @@ Result<void> Stage::OpenWorkspace(const std::string& name) {
     STRATA_TRY(ReplaceFile(workspace_.fd(), kSeveralIds, "subuid\n"));
   } else if (sys::FstatAt(workspace_.fd(), kSeveralIds, &st) == 0) {
     // They would be nobody's, and could be neither read nor removed.
-    return Unexpected(
-        Error(Errc::kInvalid, fmt::format("workspace {}: it may have files of several owners", name))
-            .Hint("--userns=subuid shows them as they are"));
+    return Unexpected(Error(Errc::kInvalid,
+                            fmt::format("workspace {}: it may have files of several owners", name))
+                          .Hint("--userns=subuid shows them as they are"));
   }
   const std::string boot = BootId();
   // The kernel makes it with mode 0000.
@@ -142,8 +142,9 @@ Result<void> Stage::OpenWorkspace(const std::string& name) {
                 fmt::format("workspace {}: the machine went down while it was in use, and what was "
                             "written last may be lost",
                             name))
-              .Hint(fmt::format("start afresh by removing {}/{}; or, to trust it, remove {} in it",
-                                store_->path(), path, kVolatileMark)));
+              .Hint(fmt::format(
+                  "start afresh: strata rm --workspace {}; or, to trust it, remove {}/{}/{}", name,
+                  store_->path(), path, kVolatileMark)));
     }
     STRATA_TRY(EndWorkspace());
   }

@@ -150,7 +150,7 @@ def test_options_of_strata_bwrap_are_those_of_its_table(shell, tables):
 
 
 def test_choices_of_options_and_arguments(shell, tables):
-    offers(shell, "strata list ", "layers", "refs", "roots", "stages")
+    offers(shell, "strata list ", "layers", "refs", "roots", "stages", "workspaces", "caches")
     offers(shell, "strata run --net ", "none", "host")
     offers(shell, "strata run --net=h", "--net=host")
     offers(shell, "strata stage -m re", "reflink")
@@ -188,6 +188,10 @@ def test_what_is_in_the_store(shell, strata, layer):
     offers(shell, "strata run g", "gcc:12", "gcc:13", "greet")
     offers(shell, "strata run --capture=gcc", "--capture=gcc:12", "--capture=gcc:13")
     offers(shell, "strata-bwrap --tmpfs /tmp --layer app/", "app/libfoo")
+    strata("run", "--workspace", "w1", "--cache", "ccache:/c", "gcc:12", "--", "true")  # there is no such command
+    for command in ("run", "rm"):
+        offers(shell, f"strata {command} --workspace ", "w1")
+    offers(shell, "strata rm --cache ", "ccache")
     # Whoever has begun an id may have it ended.
     assert a[:12] in shell.ask(f"strata show {a[:5]}")
     key = strata("list", "--json", "roots").json()[0]["key"]

@@ -10,7 +10,7 @@ from archives import MTIME, Dir, File, Hardlink, Symlink
 
 
 def test_an_empty_store_lists_nothing(strata):
-    for what in ("layers", "refs", "roots", "stages"):
+    for what in ("layers", "refs", "roots", "stages", "workspaces", "caches"):
         assert strata("list", what).ok().stdout == ""
         assert strata("list", "--json", what).json() == []
 
@@ -70,7 +70,7 @@ def test_list_stages_shows_only_those_that_are_locked(strata, store):
 
 
 def test_list_of_something_else_is_a_usage_error(strata):
-    strata("list", "layer").fails(2, "strata: list: there are no 'layer'\nhint: one of layers|refs|roots|stages\n")
+    strata("list", "layer").fails(2, "strata: list: there are no 'layer'\nhint: one of layers|refs|roots|stages|workspaces|caches\n")
 
 
 # --- show, files -----------------------------------------------------------------------------------
@@ -198,7 +198,8 @@ def test_rm_of_a_ref_takes_the_layer_only_with_its_last_name(strata, layer):
 def test_rm_of_an_id_with_one_name_or_none_removes_both(strata, layer):
     a, b = layer("a", {"x": "1"}), layer("b", {"x": "2"})
     strata("untag", "b").ok()
-    assert strata("rm", "--json", a[:6], b).json() == {"untagged": ["a"], "removed": [a, b]}
+    done = strata("rm", "--json", a[:6], b).json()
+    assert done == {"untagged": ["a"], "removed": [a, b], "workspaces": [], "caches": []}
     assert layers(strata) == set() and refs(strata) == {}
 
 

@@ -254,6 +254,15 @@ def test_a_workspace_of_several_owners_is_not_for_one_id(strata, base):
     strata.sh("true", options=(*SUBUID, "--workspace", "one")).ok()
 
 
+def test_what_is_kept_for_several_owners_is_removed(strata, base, store):
+    options = (*SUBUID, "--workspace", "w", "--cache", "c:/c")
+    script = "mkdir -m 700 /d /c/d && touch /d/f /c/d/f && chown -R 42:43 /d /c && chmod 0 /d /c"
+    strata.sh(script, options=options).ok()
+    assert [entry["name"] for entry in strata("list", "--json", "caches").json()] == ["c"]
+    strata("rm", "--workspace", "w", "--cache", "c").ok()
+    assert [list((store / place).iterdir()) for place in ("workspaces", "caches", "trash")] == [[], [], []]
+
+
 def test_what_failed_is_kept_with_its_owners(strata, base):
     done = strata.sh("touch /f && chown 42 /f; false", options=(*SUBUID, "--keep-failed")).fails(1, "look at what failed")
     assert "--userns subuid" in done.stderr

@@ -2,8 +2,8 @@
 """Completions for bash, zsh and fish, from the tables of options.
 
 What can be completed is said in one way for all three: a list of words, of which those that begin
-with `@` are for the shell to look up: @file, @directory, @layer, @ref, @stage, @variable. How that
-is done is in completion/, which has a line for each place that is filled in here.
+with `@` are for the shell to look up: @file, @directory, @layer, @ref, @stage, @workspace,
+@cache, @variable. How that is done is in completion/, which has a line for each place that is filled in here.
 """
 
 import re
@@ -28,6 +28,9 @@ METAVARS = {
     "WORKDIR": ["@directory"],
     **dict.fromkeys("BYTES CMD DEST DST EPOCH FD GID ID LABEL N NAME OCTAL PATH SECONDS SIZE TIME UID VALUE X".split(), []),
 }
+
+# Options whose NAME is of something in the store.
+KEPT = {"workspace": ["@workspace"], "cache": ["@cache"]}
 
 
 def unique(words):
@@ -89,7 +92,8 @@ def strata_commands(tables):
         for spec in command["options"]:
             names = ([f"-{spec['short']}"] if spec["short"] else []) + [f"--{spec['name']}"]
             metavar = spec["metavar"]
-            values = [(metavar, actions(metavar, tables["capabilities"]))] if metavar else []
+            words = KEPT.get(spec["name"]) or (actions(metavar, tables["capabilities"]) if metavar else [])
+            values = [(metavar, words)] if metavar else []
             options.append(Option(names, values, spec["help"], spec["repeatable"]))
         operands = operands_of(command["usage"], tables["capabilities"])
         if command["name"] == "unstage":

@@ -31,8 +31,8 @@ Result<int> Du(Context& context, const ParsedArgs&) {
       {"layers", "layers", usage.layer_count, usage.layer_bytes},
       {"roots", "composed roots", usage.root_count, usage.root_bytes},
       {"derived", "derived layers", usage.derived_count, usage.derived_bytes},
-      {"workspaces", "workspaces", std::nullopt, usage.workspace_bytes},
-      {"caches", "caches", std::nullopt, usage.cache_bytes},
+      {"workspaces", "workspaces", usage.workspace_count, usage.workspace_bytes},
+      {"caches", "caches", usage.cache_count, usage.cache_bytes},
       {"scratch", "scratch", std::nullopt, usage.scratch_bytes},
   };
   if (context.json) {

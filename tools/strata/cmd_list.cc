@@ -12,6 +12,7 @@
 #include "base/file_lock.h"
 #include "base/path.h"
 #include "base/sys.h"
+#include "cache/kept.h"
 #include "stager/stage_record.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
@@ -23,7 +24,7 @@ namespace {
 
 constexpr OptionSpec kListOptions[] = {kJsonOption};
 // Not an option, but its choices are looked up and explained in the same way.
-constexpr OptionSpec kWhat = Value(0, "what", 0, "layers|refs|roots|stages", "");
+constexpr OptionSpec kWhat = Value(0, "what", 0, "layers|refs|roots|stages|workspaces|caches", "");
 
 using Row = std::vector<std::string>;
 
@@ -192,6 +193,32 @@ Result<int> ListStages(Context& context, const Store& store) {
   return 0;
 }
 
+template <KeptKind kind>
+Result<int> ListKeptDirectories(Context& context, const Store& store) {
+  STRATA_ASSIGN(std::vector<KeptDirectory> kept, ListKept(store, kind));
+  if (context.json) {
+    Json json = Json::array();
+    for (const KeptDirectory& directory : kept) {
+      Json entry;
+      SetText(entry, "name", directory.name);
+      entry["changed"] = directory.changed;
+      entry["bytes"] = directory.bytes;
+      json.push_back(std::move(entry));
+    }
+    PrintJson(context.out, json);
+    return 0;
+  }
+  if (kept.empty()) return 0;
+  std::vector<Row> rows = {
+      {kind == KeptKind::kWorkspace ? "WORKSPACE" : "CACHE", "SIZE", "CHANGED"}};
+  for (const KeptDirectory& directory : kept) {
+    rows.push_back(
+        {QuotePath(directory.name), FormatSize(directory.bytes), FormatTime(directory.changed)});
+  }
+  PrintTable(context.out, rows, "1");
+  return 0;
+}
+
 Result<int> List(Context& context, const ParsedArgs& args) {
   size_t what = 0;
   if (!args.operands.empty()) {
@@ -204,8 +231,13 @@ Result<int> List(Context& context, const ParsedArgs& args) {
     what = *choice;
   }
   STRATA_ASSIGN(const Store* store, context.OpenStore());
-  constexpr Result<int> (*kLists[])(Context&, const Store&) = {ListLayers, ListRefs, ListRoots,
-                                                               ListStages};
+  constexpr Result<int> (*kLists[])(Context&, const Store&) = {
+      ListLayers,
+      ListRefs,
+      ListRoots,
+      ListStages,
+      ListKeptDirectories<KeptKind::kWorkspace>,
+      ListKeptDirectories<KeptKind::kCache>};
   return kLists[what](context, *store);
 }
 
@@ -213,14 +245,16 @@ Result<int> List(Context& context, const ParsedArgs& args) {
 
 constinit const CommandSpec kListCommand = {
     .name = "list",
-    .summary = "List layers, names, composed roots or running stages",
-    .usage = "[--json] [layers|refs|roots|stages]",
+    .summary = "List layers, names, composed roots, running stages, workspaces or caches",
+    .usage = "[--json] [layers|refs|roots|stages|workspaces|caches]",
     .description =
         "layers (the default): id, size and names of each; refs: what each name stands for; roots: "
         "the\n"
         "composed roots that are kept, which the next `strata run` with the same layers uses; "
         "stages:\n"
-        "sandboxes that run, and roots that `strata stage` left at a directory.",
+        "sandboxes that run, and roots that `strata stage` left at a directory; workspaces and "
+        "caches: what\n"
+        "runs with --workspace and --cache keep, until `strata rm` removes it.",
     .options = kListOptions,
     .max_operands = 1,
     .run = List,

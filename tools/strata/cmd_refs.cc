@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/kept.h"
 #include "tools/strata/command.h"
 #include "tools/strata/json.h"
 #include "tools/strata/root_info.h"
@@ -34,11 +35,29 @@ Result<int> Untag(Context& context, const ParsedArgs& args) {
 
 constexpr OptionSpec kTagOptions[] = {kJsonOption};
 
-enum RmOption { kForce };
+enum RmOption { kForce, kWorkspace, kCache };
 constexpr OptionSpec kRmOptions[] = {
     Flag(kForce, "force", 'f', "remove its other names too"),
+    Value(kWorkspace, "workspace", 0, "NAME", "remove what runs with that --workspace have kept")
+        .Repeatable(),
+    Value(kCache, "cache", 0, "NAME", "remove what runs with that --cache have kept").Repeatable(),
     kJsonOption,
 };
+
+struct Kept {
+  KeptKind kind;
+  std::string name;
+};
+
+// In the order of the command line.
+std::vector<Kept> KeptOf(const ParsedArgs& args) {
+  std::vector<Kept> kept;
+  for (const ParsedOption& option : args.options) {
+    if (option.spec->id == kWorkspace) kept.push_back({KeptKind::kWorkspace, option.value});
+    if (option.spec->id == kCache) kept.push_back({KeptKind::kCache, option.value});
+  }
+  return kept;
+}
 
 struct Removal {
   Target target;
@@ -96,7 +115,13 @@ Result<void> Carry(const Store& store, const Removal& removal) {
 }
 
 Result<int> Rm(Context& context, const ParsedArgs& args) {
+  const std::vector<Kept> kept = KeptOf(args);
+  if (args.operands.empty() && kept.empty()) {
+    return Unexpected(Error(Errc::kInvalid, "rm: an argument is missing")
+                          .Hint(fmt::format("usage: strata rm {}", kRmCommand.usage)));
+  }
   STRATA_ASSIGN(const Store* store, context.OpenStore());
+  for (const auto& [kind, name] : kept) STRATA_TRY(CheckKept(*store, kind, name));
   STRATA_ASSIGN(std::vector<Store::Ref> refs, store->ListRefs());
   std::vector<Removal> removals;
   for (const char* name : args.operands) {
@@ -113,7 +138,19 @@ Result<int> Rm(Context& context, const ParsedArgs& args) {
     for (const std::string& ref : removal.refs) context.out.Print("untagged {}\n", ref);
     if (removal.all) context.out.Print("removed {:.12}\n", removal.target.Hex());
   }
-  if (context.json) PrintJson(context.out, {{"untagged", untagged}, {"removed", removed}});
+  Json workspaces = Json::array();
+  Json caches = Json::array();
+  for (const auto& [kind, name] : kept) {
+    STRATA_TRY(RemoveKept(*store, kind, name));
+    (kind == KeptKind::kWorkspace ? workspaces : caches).push_back(name);
+    if (!context.json) context.out.Print("removed {} {}\n", KeptKindName(kind), name);
+  }
+  if (context.json) {
+    PrintJson(context.out, {{"untagged", untagged},
+                            {"removed", removed},
+                            {"workspaces", workspaces},
+                            {"caches", caches}});
+  }
   return 0;
 }
 
@@ -142,8 +179,8 @@ constinit const CommandSpec kUntagCommand = {
 
 constinit const CommandSpec kRmCommand = {
     .name = "rm",
-    .summary = "Remove layers or composed roots",
-    .usage = "[--force] [--json] LAYER|ROOT...",
+    .summary = "Remove layers, composed roots, workspaces or caches",
+    .usage = "[--force] [--workspace NAME]... [--cache NAME]... [--json] [LAYER|ROOT...]",
     .description =
         "A REF loses its name, and the layer or root is removed with its last one. One given by "
         "its "
@@ -151,9 +188,9 @@ constinit const CommandSpec kRmCommand = {
         "removed with its name; when it has several, only with --force. What a running stage uses, "
         "or a pin\n"
         "or a root with a name needs, is never removed; cached roots without a name go with their "
-        "layers.",
+        "layers.\n"
+        "Workspaces and caches are never removed by anything but this; one in use stays.",
     .options = kRmOptions,
-    .min_operands = 1,
     .max_operands = kAnyNumber,
     .run = Rm,
 };

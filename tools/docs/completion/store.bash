@@ -45,6 +45,8 @@ __strata_offer() {
         ;;
       @variable) mapfile -t -O ${#found[@]} found < <(compgen -e -- "$word") ;;
       @ref) mapfile -t -O ${#found[@]} found < <(compgen -W "$(__strata_names refs)" -- "$word") ;;
+      @workspace) mapfile -t -O ${#found[@]} found < <(compgen -W "$(__strata_names workspaces)" -- "$word") ;;
+      @cache) mapfile -t -O ${#found[@]} found < <(compgen -W "$(__strata_names caches)" -- "$word") ;;
       @stage) mapfile -t -O ${#found[@]} found < <(__strata_stages | grep -F -- "$word") ;;
       @layer)
         if [[ $word == dir:* ]]; then

@@ -30,6 +30,10 @@ function __strata_offer
                 set -xn
             case @ref
                 __strata_names refs
+            case @workspace
+                __strata_names workspaces
+            case @cache
+                __strata_names caches
             case @stage
                 __strata_list stages | string match -r '/.*'
             case @layer

@@ -27,6 +27,8 @@
       @directory) _files -/ ;;
       @variable) _parameters -g '*export*' ;;
       @ref) _strata_names refs; compadd -a reply ;;
+      @workspace) _strata_names workspaces; compadd -a reply ;;
+      @cache) _strata_names caches; compadd -a reply ;;
       @stage)
         for line in ${(f)"$(_strata_list stages)"}; do
           if [[ $line == *' '/* ]]; then compadd -f -- /${line#* /}; fi
