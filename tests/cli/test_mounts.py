@@ -2,9 +2,12 @@
 
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from archives import Symlink
+from conftest import remove_tree
 
 
 @pytest.fixture
@@ -260,10 +263,13 @@ def test_scratch_in_a_missing_directory_is_named(strata, base, tmp_path):
 def test_scratch_on_another_file_system(strata, base):
     if not os.access("/dev/shm", os.W_OK):
         pytest.skip("/dev/shm is not writable here")
-    before = set(os.listdir("/dev/shm"))
+    scratch = Path(tempfile.mkdtemp(prefix="strata-scratch-test-", dir="/dev/shm"))
     script = "echo x > /usr/x; mkdir /usr/d; mv /usr/x /usr/d/; cat /usr/d/x; rm /usr/share/greeting; ls /usr/share"
-    assert strata.sh(script, options=("--scratch", "/dev/shm")).ok().out == "x"
-    assert set(os.listdir("/dev/shm")) - before == set()
+    try:
+        assert strata.sh(script, options=("--scratch", scratch)).ok().out == "x"
+        assert list(scratch.iterdir()) == []
+    finally:
+        remove_tree(scratch)
 
 
 def test_files_can_be_renamed_and_linked_across_layers(strata, base, layer):
