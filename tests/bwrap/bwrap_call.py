@@ -69,7 +69,7 @@ class Bwrap:
             **popen,
         }
 
-    def __call__(self, *args, input=None, env=None, cwd=None, timeout=60, **popen):
+    def __call__(self, *args, input=None, env=None, cwd=None, timeout=300, **popen):
         """Runs it to its end. `input` is text; none means an empty stdin."""
         if input is None:
             popen.setdefault("stdin", subprocess.DEVNULL)

@@ -51,7 +51,7 @@ def test_layer_that_runs_is_not_collected(bwrap, layer, strata, in_store):
     assert process.stdout.read(3) == b"up\n"
     strata("untag", "a").ok()
     strata("gc", "--all").ok()
-    out, err = process.communicate(b"go\n", timeout=20)
+    out, err = process.communicate(b"go\n", timeout=300)
     assert (process.returncode, out) == (0, b"a\n"), err
     strata("gc", "--all").ok()
     assert strata("list", "layers").ok().out == ""

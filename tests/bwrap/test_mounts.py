@@ -288,7 +288,7 @@ def test_dev_gives_terminals(bwrap):
 def test_console_is_the_terminal_on_stdout(bwrap):
     ours, theirs = os.openpty()
     said = bwrap.start(*HOST, "--dev", "/dev", "stat", "-c", "%t:%T", "/dev/console", stdout=theirs)
-    assert said.wait(timeout=20) == 0
+    assert said.wait(timeout=300) == 0
     device = os.fstat(theirs).st_rdev
     assert os.read(ours, 100).decode().strip() == f"{os.major(device):x}:{os.minor(device):x}"
     os.close(ours), os.close(theirs)

@@ -165,7 +165,7 @@ class Waiting:
     def __exit__(self, *_):
         os.close(self._stdin[0])
         os.close(self._stdin[1])
-        out, err = self.process.communicate(timeout=20)
+        out, err = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, (out, err)
 
 
@@ -216,7 +216,7 @@ def test_userns_block_fd_leaves_the_maps_to_the_caller(bwrap):
         with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
             file.write(content)
     os.write(unblock, b"x")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, out.split()) == (0, [b"7", b"8"]), err
 
 

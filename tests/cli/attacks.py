@@ -41,7 +41,7 @@ def attack(strata, base, layer, attack_binary):
 
     def outside(*names, **kwargs):
         """The same without a sandbox: whether an attack would work at all."""
-        done = subprocess.run([attack_binary, *names], capture_output=True, text=True, timeout=60, **kwargs)
+        done = subprocess.run([attack_binary, *names], capture_output=True, text=True, timeout=300, **kwargs)
         assert done.returncode == 0, done.stderr
         return results(names, done.stdout)
 

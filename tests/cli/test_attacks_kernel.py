@@ -114,7 +114,7 @@ def test_another_sandbox_cannot_be_reached_by_the_network(strata, base):
         assert refused.returncode != 0 and "refused" in refused.stderr
     finally:
         listening.terminate()
-        listening.communicate(timeout=20)
+        listening.communicate(timeout=300)
 
 
 # --- terminals -----------------------------------------------------------------------------------------

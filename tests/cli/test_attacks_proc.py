@@ -153,7 +153,7 @@ def test_the_store_has_no_setuid_file(strata, attack, attack_binary, layer, stor
 
 def test_a_daemon_does_not_outlive_the_run(strata, base, tmp_path):
     # Twice forked, in a session of its own, deaf to signals, holding the output.
-    script = "(setsid sh -c 'trap \"\" TERM HUP INT; while :; do echo x >>/b/alive; sleep 0.05; done' &) ; sleep 0.3"
+    script = "(setsid sh -c 'trap \"\" TERM HUP INT; while :; do echo x >>/b/alive; sleep 0.05; done' &) ; while ! test -s /b/alive; do sleep 0.05; done"
     strata.sh(script, options=("--bind", f"{tmp_path}:/b")).ok()
     size = (tmp_path / "alive").stat().st_size
     time.sleep(0.2)

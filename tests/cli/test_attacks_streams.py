@@ -23,7 +23,7 @@ def test_dev_null_as_every_stream_works(strata, base):
     with open("/dev/null", "r+b", buffering=0) as null:
         done = subprocess.run(
             strata.command("run", "base", "--", "sh", "-c", "cat; echo x; echo y >&2; exit 7"),
-            stdin=null, stdout=null, stderr=null, env=strata.environment(), timeout=60,
+            stdin=null, stdout=null, stderr=null, env=strata.environment(), timeout=300,
         )
     assert done.returncode == 7
 

@@ -14,7 +14,7 @@ from archives import BUSYBOX
 
 KERNEL = "/usr/bin/linux.uml"
 HOG = "a=0123456789abcdef; while [ ${#a} -lt 400000000 ]; do a=$a$a; done; echo enough"
-FORKS = "for i in 1 2 3 4 5 6 7 8 9; do sleep 0.5 & done; wait"
+FORKS = "pids=; for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & pids=\"$pids $!\"; done; kill $pids; wait"
 
 # What a systemd gives to a user, and what it does not.
 GROUPS = """
@@ -101,7 +101,7 @@ chmod a+r /run/mnt/base.tar
     boot = subprocess.run(
         [KERNEL, "mem=768M", f"ubd0={disk}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", f"init={place}/init",
          "con=null", "con0=fd:0,fd:1", f"uml_dir={place}/uml"],
-        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100,
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1000,
     )
     disk.unlink()
     told = boot.stdout.decode(errors="replace")[-2000:] + ((place / "log").read_text() if (place / "log").exists() else "")

@@ -56,7 +56,7 @@ class Bash(Asker):
             ((${{#COMPREPLY[@]}})) && printf '%s\\n' "${{COMPREPLY[@]}}"
             true"""
         done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True,
-                              env=self.strata.environment(), cwd=self.strata.home, timeout=60)
+                              env=self.strata.environment(), cwd=self.strata.home, timeout=300)
         assert (done.returncode, done.stderr) == (0, ""), done
         kept = "" if words[-1].strip(self.BREAKS) else words[-1]
         before = re.split(r"\s", line)[-1].removesuffix(words[-1]) + kept
@@ -68,7 +68,7 @@ class Fish(Asker):
         script = "".join(f"source {path}\n" for path in sorted((self.completions / "fish").iterdir()))
         script += f"complete -C {shlex.quote(line)}"
         done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True,
-                              env=self.strata.environment(), cwd=self.strata.home, timeout=60)
+                              env=self.strata.environment(), cwd=self.strata.home, timeout=300)
         assert (done.returncode, done.stderr) == (0, ""), done
         return [offer.split("\t")[0].removesuffix("/") for offer in done.stdout.splitlines()]
 

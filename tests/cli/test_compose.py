@@ -217,7 +217,7 @@ def test_many_processes_compose_one_set(strata, base, layer, store):
     for name in names:
         layer(name, {"opt": None, f"opt/{name}": name})
     running = [strata.start("compose", "base", *names) for _ in range(6)]
-    keys = {process.communicate(timeout=60)[0] for process in running}
+    keys = {process.communicate(timeout=300)[0] for process in running}
     assert [process.returncode for process in running] == [0] * 6
     assert len(keys) == 1
     assert len(roots(store)) == 1

@@ -45,7 +45,7 @@ def in_user_namespace(strata, script):
         env=strata.environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -85,7 +85,7 @@ def denied(strata, strata_binary):
         for answer, name in zip(answers_and_names[::2], answers_and_names[1::2]):
             words += [str(tool), answer, name]
         return subprocess.run(
-            [*words, *strata.command("doctor")], env=strata.environment(), capture_output=True, text=True, timeout=60
+            [*words, *strata.command("doctor")], env=strata.environment(), capture_output=True, text=True, timeout=300
         )
 
     return call

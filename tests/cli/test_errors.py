@@ -171,7 +171,7 @@ def in_mount_namespace(strata, script, *args):
         env=strata.environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -234,7 +234,7 @@ def test_closed_stdio_does_not_end_up_in_the_store(strata, store, make_tar):
     shell = subprocess.run(
         ["sh", "-c", '"$@" 0<&- 1>&- 2>&-', "sh", *strata.command("import", "--name", "a", archive)],
         env=strata.environment(),
-        timeout=60,
+        timeout=300,
     )
     assert shell.returncode == 0
     assert strata("files", "a").ok().out == "x"

@@ -6,6 +6,7 @@ import struct
 import time
 
 import pytest
+import waiting
 from archives import Dir, File
 
 
@@ -131,21 +132,20 @@ def test_a_timeout_is_124(strata, base):
     begin = time.monotonic()
     done = strata("run", "--timeout", "0.3s", "base", "--", "sleep", "1000")
     done.fails(124, "timed out", "0.3 s")
-    assert 0.3 <= time.monotonic() - begin < 8
+    assert time.monotonic() - begin >= 0.3
 
 
 def test_a_timeout_asks_first(strata, base):
     script = "trap 'echo saved; exit 0' TERM; echo up; while :; do sleep 0.05; done"
-    done = strata.sh(script, options=("--timeout", "0.5"))
-    done.fails(124)
+    done = waiting.with_time_enough(lambda limit: strata.sh(script, options=("--timeout", limit)).fails(124), lambda done: done.out)
     assert done.out.split() == ["up", "saved"]
 
 
 def test_a_timeout_asks_every_process(strata, base):
-    script = "sh -c 'trap \"echo child; exit\" TERM; while :; do sleep 0.05; done' & trap 'wait; exit' TERM; wait"
-    done = strata.sh(script, options=("--timeout", "0.5"))
-    done.fails(124)
-    assert done.out == "child"
+    child = 'trap \"echo child; exit\" TERM; echo up; while :; do sleep 0.05; done'
+    script = f"trap 'wait; exit' TERM; sh -c '{child}' & wait"
+    done = waiting.with_time_enough(lambda limit: strata.sh(script, options=("--timeout", limit)).fails(124), lambda done: done.out)
+    assert done.out.split() == ["up", "child"]
 
 
 def test_a_stopped_command_is_ended_by_a_timeout_too(strata, base):
@@ -157,9 +157,7 @@ def test_a_timeout_that_is_not_reached_changes_nothing(strata, base):
 
 
 def test_a_timeout_too_short_to_start_ends_soon(strata, base):
-    begin = time.monotonic()
-    strata("run", "--timeout", "0.001", "base", "--", "sleep", "1000").fails(124)
-    assert time.monotonic() - begin < 8
+    strata("run", "--timeout", "0.001", "--grace", "1h", "base", "--", "sleep", "1000").fails(124)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1d", "soon", "", "1e3"])

@@ -24,7 +24,7 @@ def deny(strata, strata_binary):
     def run(answer, names, *args, **kwargs):
         done = subprocess.run(
             [str(tool), answer, names, *strata.command(*args)], env=strata.environment(), cwd=strata.home,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, **kwargs,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, **kwargs,
         )
         return Result(done.args, done.returncode, done.stdout, done.stderr)
 

@@ -21,7 +21,7 @@ def in_namespaces(strata, script, *args):
     """Runs `script`, whose "$@" is strata with `args`, as uid 0 of new user and mount namespaces."""
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", script, "sh", *strata.command(*args)],
-        env=strata.environment(), cwd=strata.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        env=strata.environment(), cwd=strata.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
     )
     return Result(done.args, done.returncode, done.stdout, done.stderr)
 

@@ -35,7 +35,7 @@ def kill_after(process, seconds):
     below = waiting.descendants(process.pid)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    waiting.until(lambda: all(map(waiting.gone, below)), "the sandbox to die", seconds=10)
+    waiting.until(lambda: all(map(waiting.gone, below)), "the sandbox to die")
 
 
 def check(store):
@@ -121,7 +121,7 @@ def test_a_set_up_that_is_killed_leaves_no_process(strata, base, store, tmp_path
         process.communicate()
         # Also one that was being made when we looked: they are handed to this process, as nobody else has them.
         waiting.until(lambda: all(map(waiting.gone, below)) and not waiting.running(waiting.descendants(os.getpid())),
-                      "the sandbox to die", seconds=10)
+                      "the sandbox to die")
     strata("rm", "-f", "base").ok()  # no lease is left
     check(store)
 

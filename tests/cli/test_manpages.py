@@ -278,7 +278,7 @@ def examples(strata, example_files, tmp_path):
     def run(script):
         path = f"{strata.binary.parent}:{strata.env['PATH']}"
         return subprocess.run(["sh", "-eux", "-c", script], cwd=place, capture_output=True, text=True,
-                              stdin=subprocess.DEVNULL, env=strata.environment({"PATH": path}), timeout=120)
+                              stdin=subprocess.DEVNULL, env=strata.environment({"PATH": path}), timeout=300)
 
     return run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from archives import Symlink
-from conftest import remove_tree
+from leaks import remove_tree
 
 
 @pytest.fixture

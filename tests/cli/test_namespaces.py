@@ -223,7 +223,7 @@ def test_the_network_is_a_loopback_that_is_up(strata, base):
     assert "lo:" in text and "UP" in text
     # And works.
     script = "(echo hi | nc -l -p 4711 127.0.0.1) & sleep 0.2; nc 127.0.0.1 4711 </dev/null"
-    assert strata.sh(script, timeout=20).ok().out == "hi"
+    assert strata.sh(script, timeout=300).ok().out == "hi"
 
 
 def test_net_host_is_the_hosts_network(strata, base):

@@ -59,7 +59,7 @@ def in_another_boot(strata, boot, *args):
     script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"'
     return subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, boot, *strata.command(*args)],
-        env=strata.environment(), cwd=strata.home, capture_output=True, text=True, timeout=120)
+        env=strata.environment(), cwd=strata.home, capture_output=True, text=True, timeout=300)
 
 
 def check_after(strata, store, boot, ids):

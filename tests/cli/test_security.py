@@ -63,7 +63,7 @@ def test_what_the_host_mounts_later_does_not_appear_in_a_read_only_bind(strata, 
     """
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "sh", "-c", script],
-        env=strata.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        env=strata.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
     )
     assert done.stdout == "1\n", done.stderr
 
@@ -169,7 +169,7 @@ def test_a_command_cannot_choose_where_results_go(strata, base, tmp_path, option
 
 def test_a_fifo_in_the_place_of_the_statistics_is_replaced(strata, base, tmp_path):
     options = ("--bind", f"{tmp_path}:/src", "--stats", f"{tmp_path}/stats.json")
-    strata.sh("mkfifo /src/stats.json", options=options, timeout=20).ok()
+    strata.sh("mkfifo /src/stats.json", options=options, timeout=300).ok()
     assert (tmp_path / "stats.json").is_file()
 
 
@@ -259,7 +259,7 @@ def test_a_damaged_manifest_is_an_error_and_nothing_worse(strata, base, layer, s
             ("run", "--bind", "/etc:/d3/l/x", "--bind", "/etc:/d1/y/x", "base", "damaged", "--", "true"),
             ("run", "--capture", "c", "base", "damaged", "--", "sh", "-c", changes),
         ):
-            assert strata(*command, timeout=20).returncode in (0, 1, 125), command
+            assert strata(*command, timeout=300).returncode in (0, 1, 125), command
     manifest.write_bytes(whole)
 
 
@@ -284,7 +284,7 @@ def test_a_new_store_is_shut_to_others_whatever_its_directory_was(strata, make_t
 def test_an_endless_archive_ends_the_import_with_its_end_mark(strata, base, base_tar):
     script = f"{{ cat {base_tar}; cat /dev/zero; }} | {shlex.join(strata.command('import', '-'))}"
     done = subprocess.run(
-        ["sh", "-c", script], env=strata.environment(), capture_output=True, text=True, timeout=60
+        ["sh", "-c", script], env=strata.environment(), capture_output=True, text=True, timeout=300
     )
     assert done.stdout == f"{base}\n", done.stderr
 
@@ -305,10 +305,10 @@ def test_a_setuid_strata_works_for_its_owner_alone(strata):
     copy.write_bytes(strata.binary.read_bytes())
     copy.chmod(0o4755)
     try:
-        assert subprocess.run([copy, "list"], env=strata.environment(), timeout=60).returncode == 0
+        assert subprocess.run([copy, "list"], env=strata.environment(), timeout=300).returncode == 0
         if os.geteuid() == 0:  # only root can be somebody else
             other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", copy, "list"]
-            done = subprocess.run(other, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(other, capture_output=True, text=True, timeout=300)
             assert done.returncode == 125 and "must not be setuid" in done.stderr
     finally:
         copy.unlink()

@@ -53,7 +53,7 @@ def test_ctrl_z_stops_the_job_and_not_strata(shell):
 @pytest.mark.parametrize("end", ["exits", "is killed"])
 def test_the_terminal_is_as_it_was_when_the_shell(strata, base, open_terminal, end):
     terminal = open_terminal(strata.command("shell", "base"))
-    before = terminal.settings()
+    before = terminal.at_first
     terminal.expect(r"# ")
     if end == "exits":
         terminal.run("stty -echo; echo do''ne", "done")

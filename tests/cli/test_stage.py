@@ -388,7 +388,7 @@ def test_nothing_runs_on_when_one_of_them_is_killed(strata, layers, tmp_path, wh
     below = waiting.until(lambda: waiting.at_least(5, waiting.descendants(process.pid)))
     os.kill({"strata": process.pid, "its guardian": below[0], "the command": below[1]}[who], signal.SIGKILL)
     assert waiting.finish(process)[0] == (-9 if who == "strata" else 137)
-    waiting.until(lambda: all(map(waiting.gone, below)), "everything to die", seconds=5)
+    waiting.until(lambda: all(map(waiting.gone, below)), "everything to die")
     strata("rm", "-f", "one").ok()  # no lease is left
 
 

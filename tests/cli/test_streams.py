@@ -17,7 +17,7 @@ def look(strata, base, tmp_path):
     def run(**popen):
         subprocess.run(
             strata.command("run", "--bind", f"{tmp_path}:/mnt", "base", "--", "cp", "-dR", "/proc/self/fd", "/mnt/fds"),
-            env=strata.environment(), timeout=60, check=True, **popen,
+            env=strata.environment(), timeout=300, check=True, **popen,
         )
         links = {int(link.name): os.readlink(link) for link in (tmp_path / "fds").iterdir()}
         (tmp_path / "fds").chmod(0o700)  # of /proc

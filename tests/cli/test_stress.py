@@ -158,7 +158,7 @@ class Stress:
 
     def finish_one(self, process, killed):
         arguments, check = self.running.pop(process)
-        out, err = ((data or b"").decode(errors="replace") for data in process.communicate(timeout=60))
+        out, err = ((data or b"").decode(errors="replace") for data in process.communicate(timeout=300))
         what = arguments[0]
         if killed and process.returncode == -signal.SIGKILL:
             self.counts[f"{what} killed"] += 1
@@ -176,7 +176,7 @@ class Stress:
         below = waiting.descendants(process.pid)
         process.send_signal(signal.SIGKILL)
         self.finish_one(process, killed=True)
-        waiting.until(lambda: all(map(waiting.gone, below)), "the sandbox to die", seconds=20)
+        waiting.until(lambda: all(map(waiting.gone, below)), "the sandbox to die")
 
     def go(self, seconds):
         end = time.monotonic() + seconds

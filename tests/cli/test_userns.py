@@ -24,7 +24,7 @@ def in_namespace(strata, script, *args, env=None):
     inner = "exec " if ROOT else f"exec unshare --user --map-user={os.geteuid()} --map-group={os.getegid()} "
     command = [*outer, "/bin/sh", "-c", f'{script}\n{inner}"$@"', "sh", *strata.command(*args)]
     return subprocess.run(
-        command, capture_output=True, text=True, env=strata.environment(env), cwd=strata.home, timeout=60,
+        command, capture_output=True, text=True, env=strata.environment(env), cwd=strata.home, timeout=300,
         stdin=subprocess.DEVNULL,
     )
 
@@ -276,7 +276,7 @@ def test_gc_removes_what_a_killed_run_left(strata, base, store):
     assert process.stdout.readline() == "ready\n"
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while any((store / "stages").glob("*/upper/a")) and time.monotonic() < deadline:
         strata("gc", "--all").ok()
     assert not list((store / "stages").glob("*/upper/a"))
@@ -288,7 +288,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(strata, base, store):
     assert process.stdout.readline() == "ready\n"
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 10  # the lock goes with the last process of the sandbox
+    deadline = time.monotonic() + 120  # the lock goes with the last process of the sandbox
     while any((store / "stages").glob("*/upper/a")) and time.monotonic() < deadline:
         strata.sh("true").ok()
     assert not list((store / "stages").glob("*/upper/*"))

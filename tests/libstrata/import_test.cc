@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <set>
 #include <thread>
 
@@ -131,9 +133,13 @@ TEST_F(LibImport, WhatIsLeftOutIsAMessage) {
 TEST_F(LibImport, ProgressIsToldWhileItTakesLongAndInTheEnd) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  struct Told {
+    std::atomic<int> times{0};
+    strata_progress last{};
+  } told;
   std::thread writer([&, bytes = Read(Tar("file", std::string(100000, 'x')))] {
     EXPECT_EQ(::write(ends[1], bytes.data(), 4096), 4096);
-    std::this_thread::sleep_for(std::chrono::milliseconds(350));
+    for (int i = 0; i < 60000 && told.times < 2; ++i) ::usleep(2000);
     for (size_t at = 4096; at < bytes.size();) {
       ssize_t size = ::write(ends[1], bytes.data() + at, bytes.size() - at);
       if (size <= 0) break;
@@ -141,13 +147,14 @@ TEST_F(LibImport, ProgressIsToldWhileItTakesLongAndInTheEnd) {
     }
     ::close(ends[1]);
   });
-  std::vector<strata_progress> told;
   strata_events events{};
   events.size = sizeof events;
   events.user = &told;
   events.progress = [](void* user, const strata_progress* progress) {
     EXPECT_EQ(progress->size, sizeof *progress);
-    static_cast<std::vector<strata_progress>*>(user)->push_back(*progress);
+    auto& seen = *static_cast<Told*>(user);
+    seen.last = *progress;
+    ++seen.times;
   };
   strata_import_options options{};
   options.size = sizeof options;
@@ -157,14 +164,19 @@ TEST_F(LibImport, ProgressIsToldWhileItTakesLongAndInTheEnd) {
   writer.join();
   ::close(ends[0]);
   strata_layer_free(layer);
-  ASSERT_GE(told.size(), 3U);
-  EXPECT_EQ(told.back().entries, 1U);
-  EXPECT_GT(told.back().bytes, 100000U);
+  EXPECT_GE(told.times, 3);
+  EXPECT_EQ(told.last.entries, 1U);
+  EXPECT_GT(told.last.bytes, 100000U);
 
-  told.clear();
-  Write("tree/file", "x");
-  ImportPath(Path("tree"), &options);
-  EXPECT_LE(told.size(), 1U) << "nobody waits for that";
+  // What is over at once is told at its end, if at all; on a busy machine it may not be over at
+  // once.
+  for (int i = 0; i < 50; ++i) {
+    told.times = 0;
+    Write("tree/file", std::to_string(i));
+    ImportPath(Path("tree"), &options);
+    if (told.times <= 1) return;
+  }
+  ADD_FAILURE() << "nobody waits for that";
 }
 
 }  // namespace

@@ -114,7 +114,7 @@ TEST_F(LibProcess, AChildForkedAmongThreadsHasAStoreOfItsOwn) {
       const pid_t pid = ::fork();
       ASSERT_GE(pid, 0);
       if (pid == 0) {
-        ::alarm(20);  // a lock that a thread held at the fork would be held for ever
+        ::alarm(200);  // a lock that a thread held at the fork would be held for ever
         strata_store* own = nullptr;
         const std::string tag = "child-" + std::to_string(number);
         bool good = strata_store_open(Path("store").c_str(), &own, nullptr) == 0 &&

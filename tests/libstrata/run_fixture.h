@@ -84,7 +84,7 @@ class RunFixture : public Fixture {
   std::string Failure() const { return Read(Path("failure")); }
   std::string Written(const std::string& name = "out") const { return Read(Path("host/" + name)); }
   bool WaitFor(const std::string& name) const {
-    for (int64_t end = Milliseconds() + 20000; Milliseconds() < end; ::usleep(2000)) {
+    for (int64_t end = Milliseconds() + 120000; Milliseconds() < end; ::usleep(2000)) {
       if (std::filesystem::exists(Path("host/" + name))) return true;
     }
     return false;

@@ -229,7 +229,7 @@ TEST_F(LibRunHosts, TheSandboxDiesWithTheProcess) {
   ::kill(child, SIGKILL);
   EXPECT_EQ(::waitpid(child, nullptr, 0), child);
   std::string before;
-  for (int64_t end = Milliseconds() + 20000; Milliseconds() < end;) {
+  for (int64_t end = Milliseconds() + 120000; Milliseconds() < end;) {
     before = Written("beat");
     ::usleep(50000);
     if (Written("beat") == before) break;

@@ -37,7 +37,7 @@ class Mounter:
         # An array, as an exit status must be the script's.
         done = subprocess.run(
             (*self.namespaces(), "sh", "-c", prefix + script),
-            capture_output=True, text=True, errors="surrogateescape", timeout=60,
+            capture_output=True, text=True, errors="surrogateescape", timeout=300,
             env={**self.env, **(env or {})}, cwd=options.pop("cwd", self.cwd), stdin=subprocess.DEVNULL, **options,
         )  # fmt: skip
         return Result(done.args, done.returncode, done.stdout, done.stderr)

@@ -23,7 +23,7 @@ def buildah(mount, tmp_path):
     def run(storage, script):
         unshare = mount.namespaces() if ROOT else ("buildah", "unshare")
         done = subprocess.run(
-            (*unshare, "sh", "-c", script), capture_output=True, text=True, timeout=120, cwd=tmp_path,
+            (*unshare, "sh", "-c", script), capture_output=True, text=True, timeout=300, cwd=tmp_path,
             env={**mount.env, **storage.environment}, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         return Result(done.args, done.returncode, done.stdout, done.stderr)

@@ -27,7 +27,7 @@ def begin(*options):
 def run_script(mount, storage, script):
     # The shell is pid 1 and ends what is left.
     done = subprocess.run(
-        (*mount.namespaces(), "--pid", "--fork", "--mount-proc", "sh", "-c", script + "\nexit $?"), capture_output=True, text=True, timeout=120,
+        (*mount.namespaces(), "--pid", "--fork", "--mount-proc", "sh", "-c", script + "\nexit $?"), capture_output=True, text=True, timeout=300,
         env={**mount.env, **storage.environment}, cwd=storage.place, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     return Result(done.args, done.returncode, done.stdout, done.stderr)

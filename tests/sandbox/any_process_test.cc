@@ -114,7 +114,7 @@ TEST_F(AnyProcessTest, WhatALibrarysCallerIgnoresTheCommandDoesNot) {
 TEST_F(AnyProcessTest, LeasesMayHaveTheNumbersOfStandardStreams) {
   SandboxSpec spec = Script(
       "for fd in 0 1 2 3 4 5; do [ -e /proc/$$/fd/$fd ] && echo $fd; done > /host/fds\n"
-      "echo > /host/up; sleep 0.3");
+      "echo > /host/up; while ! test -e /host/go; do sleep 0.01; done");
   UniqueFd null = Must(OpenAt(AT_FDCWD, "/dev/null", O_RDWR));
   spec.stdio = {null.get(), null.get(), null.get()};
   Must(MakeDirs(AT_FDCWD, Path("lock"), 0700));
@@ -134,6 +134,7 @@ TEST_F(AnyProcessTest, LeasesMayHaveTheNumbersOfStandardStreams) {
           lock = FileLock();
           held =
               !FileLock::OnDirectory(AT_FDCWD, Path("lock"), LockMode::kExclusive, LockWait::kFail);
+          Must(ReplaceFile(AT_FDCWD, Path("host/go"), ""));
         });
         const int status = StatusOf(spec);
         other.join();
@@ -166,10 +167,8 @@ TEST_F(AnyProcessTest, WhatIgnoresTheCancellationIsKilledAfterTheGrace) {
   Pipe control = Must(MakePipe());
   spec.control_fd = control.read.get();
   spec.grace_ms = 200;
-  control.write.reset();  // before it has begun
-  const int64_t begin = Milliseconds();
-  EXPECT_EQ(Must(RunSandbox(spec)).outcome, Outcome::kCancelled);
-  EXPECT_LT(Milliseconds() - begin, 8000);
+  control.write.reset();                                           // before it has begun
+  EXPECT_EQ(Must(RunSandbox(spec)).outcome, Outcome::kCancelled);  // and not for ever
 }
 
 TEST_F(AnyProcessTest, BytesInTheControlPipeAreSignals) {
@@ -191,13 +190,12 @@ TEST_F(AnyProcessTest, BytesInTheControlPipeAreSignals) {
 }
 
 TEST_F(AnyProcessTest, ASandboxCanBeStoppedContinuedAndKilledByIt) {
-  SandboxSpec spec =
-      Script("echo > /host/n; echo > /host/up; while :; do echo >> /host/n; done");
+  SandboxSpec spec = Script("echo > /host/n; echo > /host/up; while :; do echo >> /host/n; done");
   Pipe control = Must(MakePipe());
   spec.control_fd = control.read.get();
   auto send = [&](char signal) { Must(WriteAll(control.write.get(), {&signal, 1}, "control")); };
   auto moves = [&](bool wanted) {
-    for (int64_t end = Milliseconds() + 20000; Milliseconds() < end;) {
+    for (int64_t end = Milliseconds() + 120000; Milliseconds() < end;) {
       const std::string before = Written("n");
       ::usleep(50000);
       if ((Written("n") != before) == wanted) return true;

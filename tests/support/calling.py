@@ -78,7 +78,7 @@ class Strata:
         merged = {**self.env, **(env or {})}
         return {name: str(value) for name, value in merged.items() if value is not None}
 
-    def __call__(self, *args, input=None, env=None, cwd=None, timeout=120, **popen):
+    def __call__(self, *args, input=None, env=None, cwd=None, timeout=300, **popen):
         """Runs `strata ARGS...` to its end. `input` is text or bytes; none means an empty stdin."""
         if input is None:
             popen.setdefault("stdin", subprocess.DEVNULL)

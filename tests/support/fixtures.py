@@ -89,7 +89,7 @@ def no_leaks(request, tmp_path):
     yield
     leaks = []
     # Killing one hands its children to this process: they are the next round.
-    while left := wait_for_children(known, seconds=10):
+    while left := wait_for_children(known, seconds=60):
         for pid, line in left.items():
             leaks.append(f"process {pid}: {line}")
             os.kill(pid, signal.SIGKILL)

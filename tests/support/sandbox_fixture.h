@@ -60,7 +60,7 @@ class SandboxFixture : public StoreFixture {
     return text ? *text : "(nothing)";
   }
   bool WaitFor(const std::string& name) const {
-    for (int64_t end = Milliseconds() + 20000; Milliseconds() < end; ::usleep(2000)) {
+    for (int64_t end = Milliseconds() + 120000; Milliseconds() < end; ::usleep(2000)) {
       if (std::filesystem::exists(Path("host/" + name))) return true;
     }
     return false;

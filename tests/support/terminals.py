@@ -22,6 +22,7 @@ class Terminal:
         self.slave = slave  # kept open: its settings are looked at after the program has ended
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 1000, 0, 0))  # no line is broken
         self.seen = b""
+        self.at_first = self.settings()  # before the program may have changed them
         self.process = subprocess.Popen(
             command, env=strata.environment({"TERM": "dumb"}), cwd=strata.home, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),

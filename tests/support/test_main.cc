@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // main() of every GoogleTest executable. After each test the process must have the descriptors, the
-// mounts and the children that it had before; and with STRATA_TESTS_MUST_RUN=1 a skipped test counts as
-// failed.
+// mounts and the children that it had before; and with STRATA_TESTS_MUST_RUN=1 a skipped test
+// counts as failed.
 #include <dirent.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -71,7 +71,8 @@ class LeakListener : public ::testing::EmptyTestEventListener {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Where that is possible (root), what others mount meanwhile is not seen, and is not taken for a leak.
+  // Where that is possible (root), what others mount meanwhile is not seen, and is not taken for a
+  // leak.
   if (::geteuid() == 0 && ::unshare(CLONE_NEWNS) == 0) {
     own_mounts = ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
   }
