@@ -114,6 +114,44 @@ bool Manifest::SameData(const ManifestEntry& a, const ManifestEntry& b) const {
          a.digest == b.digest && target(a) == target(b) && raw_xattrs(a) == raw_xattrs(b);
 }
 
+namespace {
+
+bool IsPlainName(std::string_view name) {
+  return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
+         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+bool HasNoMetadata(const ManifestEntry& e) {
+  return e.uid == 0 && e.gid == 0 && e.mtime_nsec == 0 && e.xattrs_size == 0;
+}
+
+// What no entry can be, wherever it stands; null where there is nothing wrong.
+const char* WrongWith(const ManifestEntry& e, bool is_root, std::string_view target) {
+  if (e.reserved != 0) return "reserved bytes are not zero";
+  if (e.type < EntryType::kDirectory || e.type > EntryType::kWhiteout) return "bad type";
+  if (e.flags > (kOpaque | kImplicit) || (e.flags != 0 && !e.is_directory())) return "bad flags";
+  if (e.mode > 07777 || e.mtime_nsec > 999999999) return "bad metadata";
+  if ((e.type == EntryType::kSymlink) != (e.target_size > 0) || e.target_size > 4095 ||
+      target.find('\0') != std::string_view::npos) {
+    return "bad target";
+  }
+  if (e.type != EntryType::kFile && (e.size != 0 || e.digest != Digest{})) {
+    return "content without a file";
+  }
+  if (e.type == EntryType::kWhiteout && (e.mode != 0 || e.mtime_sec != 0 || !HasNoMetadata(e))) {
+    return "a whiteout with metadata";
+  }
+  if (e.type == EntryType::kSymlink && e.mode != 0777) return "a symlink with a mode";
+  if (is_root && e.implicit()) return "metadata that an implicit directory cannot have";
+  if ((is_root || e.implicit()) &&
+      (e.mode != 0755 || e.mtime_sec != kRootMtime || !HasNoMetadata(e))) {
+    return "metadata that an implicit directory cannot have";
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 Result<void> Manifest::Validate() const {
   auto bad = [](uint32_t i, std::string_view why) {
     return Fail(Errc::kCorrupt, "manifest entry {}: {}", i, why);
@@ -131,18 +169,16 @@ Result<void> Manifest::Validate() const {
   uint32_t whiteouts = 0;
   for (uint32_t i = 0; i < count_; ++i) {
     const ManifestEntry& e = entries_[i];
-    if (e.reserved != 0) return bad(i, "reserved bytes are not zero");
     if (!next_string(e.name_offset, e.name_size)) return bad(i, "misplaced name");
     if (!next_string(e.target_offset, e.target_size)) return bad(i, "misplaced target");
     if (!next_string(e.xattrs_offset, e.xattrs_size)) return bad(i, "misplaced attributes");
-    std::string_view n = name(e);
+    if (const char* why = WrongWith(e, i == 0, target(e))) return bad(i, why);
+    if (!CheckRawXattrs(raw_xattrs(e))) return bad(i, "bad attributes");
+    const std::string_view n = name(e);
     if (i == 0) {
       if (!e.is_directory() || !n.empty() || e.parent != 0) return bad(i, "bad root");
     } else {
-      if (n.empty() || n.size() > 255 || n == "." || n == ".." ||
-          n.find('/') != std::string_view::npos || n.find('\0') != std::string_view::npos) {
-        return bad(i, "bad name");
-      }
+      if (!IsPlainName(n)) return bad(i, "bad name");
       if (e.parent >= i) return bad(i, "a parent that comes later");
       const ManifestEntry& p = entries_[e.parent];
       if (!p.is_directory() || i < p.first_child || i - p.first_child >= p.child_count) {
@@ -150,11 +186,6 @@ Result<void> Manifest::Validate() const {
       }
       if (i > p.first_child && name(entries_[i - 1]) >= n) return bad(i, "out of order");
     }
-    if (e.type < EntryType::kDirectory || e.type > EntryType::kWhiteout) return bad(i, "bad type");
-    if (e.flags > (kOpaque | kImplicit) || (e.flags != 0 && !e.is_directory())) {
-      return bad(i, "bad flags");
-    }
-    if (e.mode > 07777 || e.mtime_nsec > 999999999) return bad(i, "bad metadata");
     if (e.is_directory() && e.child_count > 0) {
       if (e.first_child != next_child || e.child_count > count_ - next_child) {
         return bad(i, "bad child list");
@@ -162,13 +193,6 @@ Result<void> Manifest::Validate() const {
       next_child += e.child_count;
     } else if (e.child_count != 0 || e.first_child != 0) {
       return bad(i, "children without a directory");
-    }
-    if ((e.type == EntryType::kSymlink) != (e.target_size > 0) || e.target_size > 4095 ||
-        target(e).find('\0') != std::string_view::npos) {
-      return bad(i, "bad target");
-    }
-    if (e.type != EntryType::kFile && (e.size != 0 || e.digest != Digest{})) {
-      return bad(i, "content without a file");
     }
     if (e.hardlink != kNoEntry) {
       if (e.hardlink > i || e.is_directory() || e.type == EntryType::kWhiteout) {
@@ -181,18 +205,6 @@ Result<void> Manifest::Validate() const {
     }
     if (e.hardlink == kNoEntry || e.hardlink == i) content += e.size;
     if (e.type == EntryType::kWhiteout) ++whiteouts;
-    if (!CheckRawXattrs(raw_xattrs(e))) return bad(i, "bad attributes");
-    if (e.type == EntryType::kWhiteout &&
-        (e.mode != 0 || e.uid != 0 || e.gid != 0 || e.mtime_sec != 0 || e.mtime_nsec != 0 ||
-         e.xattrs_size != 0)) {
-      return bad(i, "a whiteout with metadata");
-    }
-    if (e.type == EntryType::kSymlink && e.mode != 0777) return bad(i, "a symlink with a mode");
-    if ((i == 0 || e.implicit()) &&
-        (e.mode != 0755 || e.uid != 0 || e.gid != 0 || e.mtime_sec != kRootMtime ||
-         e.mtime_nsec != 0 || e.xattrs_size != 0 || (i == 0 && e.implicit()))) {
-      return bad(i, "metadata that an implicit directory cannot have");
-    }
   }
   if (next_child != count_) return Fail(Errc::kCorrupt, "manifest: entries without a parent");
   ManifestHeader header;

@@ -10,6 +10,17 @@ namespace strata {
 
 namespace {
 
+// What names, targets, attributes and commands are gathered in.
+struct Strings {
+  std::string text;
+
+  uint32_t Append(std::string_view more) {
+    uint32_t offset = more.empty() ? 0 : static_cast<uint32_t>(text.size());
+    text += more;
+    return offset;
+  }
+};
+
 // Grows without moving what it holds, in pieces large enough to cost the allocator nothing.
 template <typename T>
 class StableVector {
@@ -46,6 +57,29 @@ struct ManifestBuilder::State {
   std::vector<Node> table = std::vector<Node>(1024, kNoEntry);
   std::vector<std::string> commands;
 
+  // The nodes as a manifest has them: each directory's children side by side, sorted by name.
+  struct Order {
+    std::vector<Node> nodes;
+    std::vector<uint32_t> index_of;  // this and the others by node
+    std::vector<uint32_t> child_count;
+    std::vector<uint32_t> first_child;
+  };
+  // By the node that has a group's data: its first name in the manifest, and how many there are.
+  struct HardlinkGroups {
+    std::vector<uint32_t> leader;
+    std::vector<uint32_t> members;
+  };
+
+  Order InOrder() const;
+  HardlinkGroups GroupsIn(const Order& order) const;
+  ManifestEntry EntryOf(uint32_t index, const Order& order, const HardlinkGroups& groups,
+                        Strings* strings) const;
+
+  // The node that has the data of this one, which may be a hardlink.
+  Node DataNode(Node node) const {
+    while (nodes[node].data.hardlink_to != kNoEntry) node = nodes[node].data.hardlink_to;
+    return node;
+  }
   std::string_view Name(const NodeRecord& n) const {
     return std::string_view(names).substr(n.name_offset, n.name_size);
   }
@@ -158,139 +192,149 @@ void AppendXattrs(std::string& strings, std::vector<Xattr> xattrs) {
   }
 }
 
+std::vector<uint8_t> Encode(const ManifestHeader& header, const std::vector<ManifestEntry>& entries,
+                            const std::string& strings) {
+  const size_t entries_size = entries.size() * sizeof(ManifestEntry);
+  std::vector<uint8_t> bytes(sizeof header + entries_size + strings.size());
+  uint8_t* out = bytes.data();
+  std::memcpy(out, &header, sizeof header);
+  out += sizeof header;
+  std::memcpy(out, entries.data(), entries_size);
+  out += entries_size;
+  if (!strings.empty()) std::memcpy(out, strings.data(), strings.size());
+  return bytes;
+}
+
 }  // namespace
 
-Result<std::vector<uint8_t>> ManifestBuilder::Finish(std::vector<Node>* node_order) const {
-  const State& s = *state_;
-  // Children of each node, sorted by name: a counting sort by parent, then by name within each.
-  std::vector<uint32_t> start(s.nodes.size() + 1, 0);
-  for (Node node = 1; node < s.nodes.size(); ++node) {
-    if (!s.nodes[node].removed) ++start[s.nodes[node].parent + 1];
+ManifestBuilder::State::Order ManifestBuilder::State::InOrder() const {
+  // The children of each node: a counting sort by parent, then by name within each.
+  std::vector<uint32_t> start(nodes.size() + 1, 0);
+  for (Node node = 1; node < nodes.size(); ++node) {
+    if (!nodes[node].removed) ++start[nodes[node].parent + 1];
   }
+  Order order;
+  order.child_count.assign(start.begin() + 1, start.end());
   for (size_t i = 1; i < start.size(); ++i) start[i] += start[i - 1];
   std::vector<Node> children(start.back());
   {
     std::vector<uint32_t> fill(start.begin(), start.end() - 1);
-    for (Node node = 1; node < s.nodes.size(); ++node) {
-      if (!s.nodes[node].removed) children[fill[s.nodes[node].parent]++] = node;
+    for (Node node = 1; node < nodes.size(); ++node) {
+      if (!nodes[node].removed) children[fill[nodes[node].parent]++] = node;
     }
   }
-  std::vector<Node> order{kRoot};
-  std::vector<uint32_t> index_of(s.nodes.size(), kNoEntry);
-  index_of[kRoot] = 0;
-  for (size_t i = 0; i < order.size(); ++i) {
-    Node node = order[i];
-    if (s.nodes[node].data.type != EntryType::kDirectory) continue;
+
+  order.nodes.push_back(kRoot);
+  order.index_of.assign(nodes.size(), kNoEntry);
+  order.index_of[kRoot] = 0;
+  order.first_child.assign(nodes.size(), 0);
+  for (size_t i = 0; i < order.nodes.size(); ++i) {
+    const Node node = order.nodes[i];
+    if (nodes[node].data.type != EntryType::kDirectory) continue;
     auto first = children.begin() + start[node];
     auto last = children.begin() + start[node + 1];
-    std::sort(first, last, [&](Node a, Node b) { return s.Name(s.nodes[a]) < s.Name(s.nodes[b]); });
+    std::sort(first, last, [&](Node a, Node b) { return Name(nodes[a]) < Name(nodes[b]); });
+    if (first != last) order.first_child[node] = static_cast<uint32_t>(order.nodes.size());
     for (auto child = first; child != last; ++child) {
-      index_of[*child] = static_cast<uint32_t>(order.size());
-      order.push_back(*child);
+      order.index_of[*child] = static_cast<uint32_t>(order.nodes.size());
+      order.nodes.push_back(*child);
     }
   }
+  return order;
+}
 
-  // Hardlink groups: the node that holds the data, then the group's first member in final order.
-  auto owner_of = [&](Node node) {
-    while (s.nodes[node].data.hardlink_to != kNoEntry) node = s.nodes[node].data.hardlink_to;
-    return node;
-  };
-  std::vector<uint32_t> leader(s.nodes.size(), kNoEntry);
-  std::vector<uint32_t> members(s.nodes.size(), 0);
-  for (uint32_t i = 0; i < order.size(); ++i) {
-    Node owner = owner_of(order[i]);
-    if (leader[owner] == kNoEntry) leader[owner] = i;
-    ++members[owner];
+ManifestBuilder::State::HardlinkGroups ManifestBuilder::State::GroupsIn(const Order& order) const {
+  HardlinkGroups groups;
+  groups.leader.assign(nodes.size(), kNoEntry);
+  groups.members.assign(nodes.size(), 0);
+  for (uint32_t i = 0; i < order.nodes.size(); ++i) {
+    const Node owner = DataNode(order.nodes[i]);
+    if (groups.leader[owner] == kNoEntry) groups.leader[owner] = i;
+    ++groups.members[owner];
   }
+  return groups;
+}
 
-  std::vector<ManifestEntry> entries(order.size());
-  std::string strings;
-  auto append = [&](std::string_view text) -> uint32_t {
-    uint32_t offset = text.empty() ? 0 : static_cast<uint32_t>(strings.size());
-    strings += text;
-    return offset;
-  };
-  uint64_t content_size = 0;
-  uint32_t whiteouts = 0;
-  for (uint32_t i = 0; i < order.size(); ++i) {
-    Node node = order[i];
-    Node owner = owner_of(node);
-    const State::NodeRecord& record = s.nodes[node];
-    const Data& data = s.nodes[owner].data;
+ManifestEntry ManifestBuilder::State::EntryOf(uint32_t index, const Order& order,
+                                              const HardlinkGroups& groups,
+                                              Strings* strings) const {
+  const Node node = order.nodes[index];
+  const Node owner = DataNode(node);
+  const NodeRecord& record = nodes[node];
+  const Data& data = nodes[owner].data;
+  ManifestEntry e;
+  std::string_view name = Name(record);
+  e.parent = order.index_of[record.parent];
+  e.name_offset = strings->Append(name);
+  e.name_size = static_cast<uint16_t>(name.size());
+  e.type = data.type;
+  if (data.type == EntryType::kWhiteout) return e;
+  if (data.type == EntryType::kDirectory) {
+    e.flags = data.flags;
+    e.child_count = order.child_count[node];
+    e.first_child = order.first_child[node];
+  } else if (groups.members[owner] > 1) {
+    e.hardlink = groups.leader[owner];
+  }
+  if (node == kRoot) e.flags &= kOpaque;
+  if (node == kRoot || (e.flags & kImplicit) != 0) {
+    e.mode = 0755;
+    e.mtime_sec = kRootMtime;
+    return e;
+  }
+  e.mode = data.type == EntryType::kSymlink ? 0777 : data.mode & 07777;
+  e.uid = data.uid;
+  e.gid = data.gid;
+  e.mtime_sec = data.mtime_sec;
+  e.mtime_nsec = data.mtime_nsec;
+  if (data.type == EntryType::kSymlink) {
+    e.target_offset = strings->Append(data.target);
+    e.target_size = static_cast<uint32_t>(data.target.size());
+  }
+  if (data.type == EntryType::kFile) {
+    e.size = data.size;
+    e.digest = data.digest;
+  }
+  if (!data.xattrs.empty()) {
+    e.xattrs_offset = static_cast<uint32_t>(strings->text.size());
+    AppendXattrs(strings->text, data.xattrs);
+    e.xattrs_size = static_cast<uint32_t>(strings->text.size()) - e.xattrs_offset;
+  }
+  return e;
+}
+
+Result<std::vector<uint8_t>> ManifestBuilder::Finish(std::vector<Node>* node_order) const {
+  State::Order order = state_->InOrder();
+  const State::HardlinkGroups groups = state_->GroupsIn(order);
+
+  ManifestHeader header{};
+  std::vector<ManifestEntry> entries(order.nodes.size());
+  Strings strings;
+  for (uint32_t i = 0; i < entries.size(); ++i) {
     ManifestEntry& e = entries[i];
-    std::string_view name = s.Name(record);
-    e.parent = index_of[record.parent];
-    e.name_offset = append(name);
-    e.name_size = static_cast<uint16_t>(name.size());
-    e.type = data.type;
-    if (data.type == EntryType::kWhiteout) {
-      ++whiteouts;
-      continue;
-    }
-    if (data.type == EntryType::kDirectory) {
-      e.flags = data.flags;
-      e.child_count = start[node + 1] - start[node];
-      if (e.child_count > 0) e.first_child = index_of[children[start[node]]];
-    } else if (members[owner] > 1) {
-      e.hardlink = leader[owner];
-    }
-    if (node == kRoot) e.flags &= kOpaque;
-    if (node == kRoot || (e.flags & kImplicit) != 0) {
-      e.mode = 0755;
-      e.mtime_sec = kRootMtime;
-      continue;
-    }
-    e.mode = data.type == EntryType::kSymlink ? 0777 : data.mode & 07777;
-    e.uid = data.uid;
-    e.gid = data.gid;
-    e.mtime_sec = data.mtime_sec;
-    e.mtime_nsec = data.mtime_nsec;
-    if (data.type == EntryType::kSymlink) {
-      e.target_offset = append(data.target);
-      e.target_size = static_cast<uint32_t>(data.target.size());
-    }
-    if (data.type == EntryType::kFile) {
-      e.size = data.size;
-      e.digest = data.digest;
-      if (e.hardlink == kNoEntry || e.hardlink == i) content_size += e.size;
-    }
-    if (!data.xattrs.empty()) {
-      e.xattrs_offset = static_cast<uint32_t>(strings.size());
-      AppendXattrs(strings, data.xattrs);
-      e.xattrs_size = static_cast<uint32_t>(strings.size()) - e.xattrs_offset;
-    }
-    if (strings.size() > 0xffffffffU) {
+    e = state_->EntryOf(i, order, groups, &strings);
+    if (e.hardlink == kNoEntry || e.hardlink == i) header.content_size += e.size;
+    if (e.type == EntryType::kWhiteout) ++header.whiteout_count;
+    if (strings.text.size() > 0xffffffffU) {
       return Fail(Errc::kInvalid, "more than 4 GiB of names, targets and attributes in one layer");
     }
   }
   std::string commands;
-  for (const std::string& command : s.commands) {
+  for (const std::string& command : state_->commands) {
     commands += command;
     commands += '\0';
   }
 
-  ManifestHeader header{};
   std::memcpy(header.magic, kManifestMagic, sizeof header.magic);
   header.version = kManifestVersion;
   header.header_size = sizeof header;
   header.entry_size = sizeof(ManifestEntry);
   header.entry_count = static_cast<uint32_t>(entries.size());
-  header.commands_offset = append(commands);
+  header.commands_offset = strings.Append(commands);
   header.commands_size = static_cast<uint32_t>(commands.size());
-  header.strings_size = strings.size();
-  header.content_size = content_size;
-  header.whiteout_count = whiteouts;
-
-  std::vector<uint8_t> bytes(sizeof header + entries.size() * sizeof(ManifestEntry) +
-                             strings.size());
-  uint8_t* out = bytes.data();
-  std::memcpy(out, &header, sizeof header);
-  out += sizeof header;
-  std::memcpy(out, entries.data(), entries.size() * sizeof(ManifestEntry));
-  out += entries.size() * sizeof(ManifestEntry);
-  if (!strings.empty()) std::memcpy(out, strings.data(), strings.size());
-  if (node_order != nullptr) *node_order = std::move(order);
-  return bytes;
+  header.strings_size = strings.text.size();
+  if (node_order != nullptr) *node_order = std::move(order.nodes);
+  return Encode(header, entries, strings.text);
 }
 
 }  // namespace strata
