@@ -169,6 +169,49 @@ int SandboxResult::ShellCode() const {
 
 namespace {
 
+// Those of `fds` that are among the standard streams get another number; `moved` owns it.
+Result<std::vector<int>> AboveStandardStreams(std::vector<int> fds, std::vector<UniqueFd>* moved) {
+  for (int& fd : fds) {
+    if (fd > 2) continue;
+    STRATA_ASSIGN(moved->emplace_back(), AboveStandardStreams(fd));
+    fd = moved->back().get();
+  }
+  return fds;
+}
+
+// `lifeline` is the parent's end of that pipe.
+Result<Process> StartPid1(Confinement& confinement, ChildPlan* plan, int lifeline) {
+  const uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+                         CLONE_NEWCGROUP | CLONE_CLEAR_SIGHAND;
+  // What comes during the set-up, a timeout for instance, stays pending in pid 1 until it can pass
+  // it on.
+  sigset_t all;
+  sigset_t mask;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &mask);
+  int pid_fd = -1;
+  const int64_t pid = confinement.Clone(flags, &pid_fd, plan);
+  if (pid == 0) {
+    ::close(lifeline);  // held open here it would hide the parent's death
+    RunPid1(*plan);
+  }
+  ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
+  if (pid < 0) return Unexpected(ExplainClone(static_cast<int>(-pid)));
+  return Process(static_cast<pid_t>(pid), UniqueFd(pid_fd));
+}
+
+// What pid 1 has told of the command.
+ChildRecord ReadRecord(int status_fd, const ExitStatus& pid1_status) {
+  ChildRecord record;
+  if (sys::Read(status_fd, &record, sizeof record) == sizeof record) return record;
+  // pid 1 was killed: by the timeout, by hand, or by the kernel's out-of-memory killer.
+  record = ChildRecord{};
+  record.kind = ChildRecord::kEnded;
+  record.signaled = 1;
+  record.value = pid1_status.signaled ? pid1_status.value : SIGKILL;
+  return record;
+}
+
 // `entered`: false when that failed because a cgroup could not be entered.
 Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entered) {
   STRATA_ASSIGN(StreamStates streams, CheckStandardStreams(spec.stdio));
@@ -180,13 +223,8 @@ Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entere
   if (status.write.get() < 3) {
     STRATA_ASSIGN(status.write, AboveStandardStreams(status.write.get()));
   }
-  std::vector<int> held = spec.held;
   std::vector<UniqueFd> moved;
-  for (int& fd : held) {
-    if (fd > 2) continue;
-    STRATA_ASSIGN(moved.emplace_back(), AboveStandardStreams(fd));
-    fd = moved.back().get();
-  }
+  STRATA_ASSIGN(std::vector<int> held, AboveStandardStreams(spec.held, &moved));
   PlanStorage storage;
   MakePlan(spec, std::move(held), status.write.get(), lifeline.read.get(), &storage);
   confinement.FillPlan(&storage.plan);
@@ -196,25 +234,8 @@ Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entere
   }
   STRATA_ASSIGN(TerminalSocket terminal, PlanTerminal(spec.terminal, &storage.plan.terminal));
 
-  const uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
-                         CLONE_NEWCGROUP | CLONE_CLEAR_SIGHAND;
   const int64_t start_ns = MonotonicNs();
-  int pid_fd = -1;
-  // What comes during the set-up, a timeout for instance, stays pending in pid 1 until it can pass
-  // it on.
-  sigset_t all;
-  sigset_t mask;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &mask);
-  const int64_t pid = confinement.Clone(flags, &pid_fd, &storage.plan);
-  if (pid != 0) ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
-  if (pid == 0) {
-    // The parent's end: held open here it would hide the parent's death.
-    ::close(lifeline.write.get());
-    RunPid1(storage.plan);
-  }
-  if (pid < 0) return Unexpected(ExplainClone(static_cast<int>(-pid)));
-  Process pid1(static_cast<pid_t>(pid), UniqueFd(pid_fd));
+  STRATA_ASSIGN(Process pid1, StartPid1(confinement, &storage.plan, lifeline.write.get()));
   status.write.reset();
   terminal.child.reset();
   if (storage.plan.has_range) {
@@ -230,14 +251,7 @@ Result<SandboxResult> RunIn(const SandboxSpec& spec, CgroupUse use, bool* entere
   SandboxResult result;
   STRATA_ASSIGN(ExitStatus pid1_status, pid1.Wait(&result.usage));
   RestoreStandardStreams(spec.stdio, streams);
-  ChildRecord record;
-  if (sys::Read(status.read.get(), &record, sizeof record) != sizeof record) {
-    // pid 1 was killed: by the timeout, by hand, or by the kernel's out-of-memory killer.
-    record = ChildRecord{};
-    record.kind = ChildRecord::kEnded;
-    record.signaled = 1;
-    record.value = pid1_status.signaled ? pid1_status.value : SIGKILL;
-  }
+  const ChildRecord record = ReadRecord(status.read.get(), pid1_status);
   FillSteps(record, start_ns, &result);
   if (record.kind == ChildRecord::kSetupFailed) {
     *entered = !FailedToEnterCgroup(record.failure);

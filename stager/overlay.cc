@@ -20,7 +20,8 @@ struct Descriptor {
   }
 };
 
-// What the kernel wrote into the context, if anything, is better than its errno. Returns whether it did.
+// What the kernel wrote into the context, if anything, is better than its errno. Returns whether it
+// did.
 bool Explain(int fs_fd, int error, const char* key, const char* value,
              ChildFailure* failure) noexcept {
   char argument[sizeof failure->argument];
@@ -62,10 +63,12 @@ int SetOption(int fs_fd, const char* key, const char* value, ChildFailure* failu
 }
 
 // What an older kernel, or the filter of a container, answers to a call of the new interface.
-bool IsMissing(int rc) noexcept { return rc == -ENOSYS || rc == -EPERM; }
+bool IsMissing(int rc) noexcept {
+  return rc == -ENOSYS || rc == -EPERM;
+}
 
-// What the layers' marks are called. An upper that has no other features than those of `userxattr` can be
-// read by every tool and kernel, whatever the defaults of this one are.
+// What the layers' marks are called. An upper that has no other features than those of `userxattr`
+// can be read by every tool and kernel, whatever the defaults of this one are.
 constexpr const char* kTrustedOptions[][2] = {
     {"redirect_dir", "off"}, {"metacopy", "off"}, {"index", "off"}};
 
@@ -78,8 +81,9 @@ int SetKind(int fs_fd, const OverlayPlan& plan, ChildFailure* failure) noexcept 
   return 0;
 }
 
-// `too_old`: the kernel has no such interface; so it is too with -EINVAL at the first "lowerdir+", or, before
-// Linux 6.5, with one in the end and no word why: such a kernel collects any options for the old interface.
+// `too_old`: the kernel has no such interface; so it is too with -EINVAL at the first "lowerdir+",
+// or, before Linux 6.5, with one in the end and no word why: such a kernel collects any options for
+// the old interface.
 int MountByFsConfig(const OverlayPlan& plan, bool* too_old, ChildFailure* failure) noexcept {
   *too_old = false;
   Descriptor fs{sys::FsOpen("overlay", 0)};
@@ -163,86 +167,108 @@ unsigned long LegacyFlags(unsigned attributes) noexcept {
   return flags;
 }
 
-int MountByMount2(const OverlayPlan& plan, const char* attach_at, ChildFailure* failure) noexcept {
-  // The descriptors are needed until the mount is there.
-  int opened[kMaxOverlayLowers + 4];
-  size_t count = 0;
-  int rc = 0;
-  auto open_directory = [&](const char* path) noexcept {
-    if (rc < 0) return -1;
+// The directories that mount(2)'s options name, open for as long as it takes. The first that cannot
+// be opened is what fails; the others are not tried then.
+class OpenDirectories {
+ public:
+  explicit OpenDirectories(ChildFailure* failure) noexcept : failure_(failure) {}
+  OpenDirectories(const OpenDirectories&) = delete;
+  OpenDirectories& operator=(const OpenDirectories&) = delete;
+  ~OpenDirectories() {
+    for (size_t i = 0; i < count_; ++i) ::close(fds_[i]);
+  }
+  int Open(const char* path) noexcept {
+    if (rc_ < 0) return -1;
     int fd = sys::OpenAt(AT_FDCWD, path, O_PATH | O_DIRECTORY);
     if (fd < 0) {
-      failure->Set(-fd, "open", path);
-      rc = fd;
+      failure_->Set(-fd, "open", path);
+      rc_ = fd;
       return -1;
     }
-    opened[count++] = fd;
+    fds_[count_++] = fd;
     return fd;
-  };
-  OptionText options;
+  }
+  int rc() const noexcept { return rc_; }
+
+ private:
+  ChildFailure* failure_;
+  int fds_[kMaxOverlayLowers + 4];
+  size_t count_ = 0;
+  int rc_ = 0;
+};
+
+void AddOptions(const OverlayPlan& plan, OpenDirectories* directories,
+                OptionText* options) noexcept {
   if (plan.trusted) {
     for (const auto& option : kTrustedOptions) {
-      options.Add(option[0]);
-      options.Add("=");
-      options.Add(option[1]);
-      options.Add(",");
+      options->Add(option[0]);
+      options->Add("=");
+      options->Add(option[1]);
+      options->Add(",");
     }
   } else {
-    options.Add("userxattr,");
+    options->Add("userxattr,");
   }
   if (plan.context != nullptr) {
-    options.Add("context=\"");
-    options.Add(plan.context);
-    options.Add("\",");
+    options->Add("context=\"");
+    options->Add(plan.context);
+    options->Add("\",");
   }
-  options.Add("lowerdir=");
+  options->Add("lowerdir=");
   for (size_t i = plan.lower_count; i-- > 0;) {
-    options.AddNumber(open_directory(plan.lowers[i]));
-    if (i > 0) options.Add(":");
+    options->AddNumber(directories->Open(plan.lowers[i]));
+    if (i > 0) options->Add(":");
   }
   if (plan.upper != nullptr) {
-    if (!plan.keep_upper) options.Add(",volatile");
+    if (!plan.keep_upper) options->Add(",volatile");
     // By its name where that can be: mountinfo then tells whose upper it is.
-    options.Add(",upperdir=");
+    options->Add(",upperdir=");
     if (*plan.upper == '/' && std::strpbrk(plan.upper, ",:\\") == nullptr) {
-      options.Add(plan.upper);
+      options->Add(plan.upper);
     } else {
-      options.AddNumber(open_directory(plan.upper));
+      options->AddNumber(directories->Open(plan.upper));
     }
-    options.Add(",workdir=");
-    options.AddNumber(open_directory(plan.work));
+    options->Add(",workdir=");
+    options->AddNumber(directories->Open(plan.work));
   }
-  if (plan.uniform_inodes) options.Add(",xino=on");
-  int back = open_directory(".");
+  if (plan.uniform_inodes) options->Add(",xino=on");
+}
+
+// mount(2) from /proc/self/fd, where the directories have short names.
+int MountNamedByDescriptors(const OverlayPlan& plan, const char* attach_at,
+                            ChildFailure* failure) noexcept {
+  OpenDirectories directories(failure);
+  OptionText options;
+  AddOptions(plan, &directories, &options);
+  int back = directories.Open(".");
   OptionText target;
-  target.AddNumber(open_directory(attach_at));
-  if (rc == 0 && options.overflow()) {
-    rc = -E2BIG;
+  target.AddNumber(directories.Open(attach_at));
+  if (directories.rc() < 0) return directories.rc();
+  if (options.overflow()) {
     failure->Set(E2BIG, "mount overlay", "too many layers for one page of options");
+    return -E2BIG;
   }
-  if (rc == 0 && ::chdir("/proc/self/fd") != 0) {
+  if (::chdir("/proc/self/fd") != 0) {
+    failure->Set(errno, "chdir", "/proc/self/fd");
+    return -failure->sys_errno;
+  }
+  int rc = sys::Mount(plan.source != nullptr ? plan.source : "overlay", target.text(), "overlay",
+                      LegacyFlags(plan.attributes), options.text());
+  if (rc < 0) failure->Set(-rc, "mount overlay", options.text());
+  if (::fchdir(back) != 0 && rc == 0) {
     rc = -errno;
-    failure->Set(-rc, "chdir", "/proc/self/fd");
+    failure->Set(-rc, "fchdir", ".");
   }
-  if (rc == 0) {
-    rc = sys::Mount(plan.source != nullptr ? plan.source : "overlay", target.text(), "overlay",
-                    LegacyFlags(plan.attributes), options.text());
-    if (rc < 0) failure->Set(-rc, "mount overlay", options.text());
-    if (::fchdir(back) != 0 && rc == 0) {
-      rc = -errno;
-      failure->Set(-rc, "fchdir", "back");
-    }
-  }
-  for (size_t i = 0; i < count; ++i) ::close(opened[i]);
+  return rc;
+}
+
+int MountByMount2(const OverlayPlan& plan, const char* attach_at, ChildFailure* failure) noexcept {
+  int rc = MountNamedByDescriptors(plan, attach_at, failure);
   if (rc < 0) return rc;
   rc = sys::OpenAt(AT_FDCWD, attach_at, O_PATH | O_DIRECTORY);
   if (rc < 0) failure->Set(-rc, "open", attach_at);
   return rc;
 }
-
-}  // namespace
-
-namespace {
 
 int CheckPlan(const OverlayPlan& plan, ChildFailure* failure) noexcept {
   if (plan.lower_count > 0 && plan.lower_count <= kMaxOverlayLowers) return 0;
@@ -272,8 +298,7 @@ int MountOverlay(const OverlayPlan& plan, const char* attach_at, ChildFailure* f
   int fd = MountByFsConfig(plan, &too_old, failure);
   if (fd < 0) return too_old ? MountByMount2(plan, attach_at, failure) : fd;
   // The target may be a link in /proc/self/fd.
-  rc = sys::MoveMount(fd, "", AT_FDCWD, attach_at,
-                      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
+  rc = sys::MoveMount(fd, "", AT_FDCWD, attach_at, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
   if (rc < 0) {
     failure->Set(-rc, "move_mount overlay", attach_at);
     ::close(fd);
