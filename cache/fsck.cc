@@ -18,6 +18,7 @@
 #include "cache/durable.h"
 #include "cache/list_directory.h"
 #include "cache/materialisation.h"
+#include "cache/providers.h"
 #include "cache/replace_layer.h"
 #include "cache/roots.h"
 
@@ -214,7 +215,7 @@ class Checker {
     // What was read of an unmanaged directory: a manifest, beside a tree that stays empty.
     if (name.starts_with("dir-")) return VerifyManifest(store_.fd(), path);
     const auto materialisation = ParseMaterialisation(name);
-    if (!materialisation) return Verify(path, std::nullopt);
+    if (!materialisation) return VerifyMadeOfLayers(path);
     const std::optional<IdMapping> mapping = FindMapping(*materialisation);
     if (!mapping) {
       return std::vector<TreeDamage>{
@@ -224,6 +225,15 @@ class Checker {
     verify.jobs = options_.jobs;
     verify.owners = &*mapping;
     return VerifyInMapping(store_.fd(), path, std::nullopt, *mapping, verify);
+  }
+
+  Result<std::vector<TreeDamage>> VerifyMadeOfLayers(const std::string& path) {
+    STRATA_ASSIGN(std::vector<TreeDamage> damages, Verify(path, std::nullopt));
+    auto manifest = Manifest::Open(store_.fd(), path + "/manifest");
+    if (!manifest) return damages;  // which says why
+    STRATA_ASSIGN(std::string problem, CheckProviders(store_, path, manifest->size()));
+    if (!problem.empty()) damages.push_back({kProvidersFile, std::move(problem)});
+    return damages;
   }
 
   Result<void> CheckDerived(const std::string& name) {

@@ -10,6 +10,7 @@
 #include "stager/delta_base.h"
 #include "stager/plain_stack.h"
 #include "stager/plan_builder.h"
+#include "stager/quick_delta.h"
 #include "stager/segments.h"
 
 namespace strata {
@@ -30,11 +31,40 @@ class Composer {
       : store_(store), set_(set), options_(options), rules_(set.on_conflict) {}
 
   Result<RootDraft> Run() {
+    if (set_.items.size() > options_.max_direct && options_.delta_part > 0) {
+      STRATA_ASSIGN(near_, FindNearRoots(store_, set_));
+      auto quick = PlanQuickDelta(store_, set_, near_, options_.delta_part);
+      if (quick) return RunQuick(std::move(*quick));
+    }
     STRATA_ASSIGN(members_, OpenMembers(store_, set_));
     FindFirst();
     if (!IsPlain()) STRATA_TRY(ApplyRules());
     STRATA_TRY(CheckMountPoints());
     STRATA_TRY(Choose());
+    std::vector<std::string> commands;
+    for (const Member& member : members_) {
+      for (std::string& command : member.manifest.integration_commands()) {
+        commands.push_back(std::move(command));
+      }
+    }
+    return Draft(std::move(commands));
+  }
+
+ private:
+  // All that is needed is in the layers that another root lacks, which are the members then.
+  Result<RootDraft> RunQuick(QuickDelta quick) {
+    members_ = std::move(quick.added);
+    sources_ = std::move(quick.sources);
+    chain_.lowers.push_back(std::move(quick.base));
+    chain_.manifests.push_back(quick.base_manifest.get());
+    chain_.leases.push_back(std::move(quick.base_lease));
+    opened_.push_back(std::move(quick.base_manifest));
+    method_ = RootMethod::kDelta;
+    STRATA_TRY(AddDelta(quick.plan));
+    return Draft(std::move(quick.commands));
+  }
+
+  RootDraft Draft(std::vector<std::string> commands) {
     RootDraft draft;
     draft.set = set_;
     draft.content.lowers = std::move(chain_.lowers);
@@ -43,17 +73,12 @@ class Composer {
     NoteOwners(draft.content);
     draft.content.layer_count = static_cast<uint32_t>(set_.items.size());
     draft.leases = std::move(chain_.leases);
-    for (const Member& member : members_) {
-      for (std::string& command : member.manifest.integration_commands()) {
-        draft.commands.push_back(std::move(command));
-      }
-    }
+    draft.commands = std::move(commands);
     draft.commands.insert(draft.commands.end(), set_.integration.begin(), set_.integration.end());
     draft.warnings = std::move(warnings_);
     return draft;
   }
 
- private:
   // What lies below an opaque root does not show; overlayfs does not look for that mark.
   void FindFirst() {
     for (size_t i = members_.size(); i-- > 0;) {
@@ -162,9 +187,7 @@ class Composer {
 
   // (b) The segments of another root, and what is different.
   Result<bool> MakeDelta() {
-    STRATA_ASSIGN(std::vector<DeltaBase> bases,
-                  FindDeltaBases(store_, set_, members_, options_.delta_part));
-    for (DeltaBase& base : bases) {
+    for (const DeltaBase& base : FindDeltaBases(near_, members_, options_.delta_part)) {
       chain_ = {};
       bool usable = true;
       for (const std::string& lower : base.lowers) {
@@ -222,22 +245,32 @@ class Composer {
   }
 
   Result<void> AddSegment(const ChainRange& range, const std::vector<ChainLink>& links) {
-    // What lies at the bottom hides nothing: it needs no marks, and is another tree without them.
-    const bool bottom = range.begin == 0;
-    Sha256 hash;
-    constexpr std::string_view kKind = "strata segment 1";
-    hash.Update(kKind.data(), kKind.size());
-    hash.Update(bottom ? "b" : "r", 1);
-    for (size_t i = range.begin; i < range.end; ++i) hash.Update(links[i].id.bytes.data(), 32);
-    const std::string name = "segment-" + hash.Finish().Hex();
+    const RunPlace place = range.begin == 0 ? RunPlace::kBottom : RunPlace::kAbove;
+    std::vector<Digest> ids;
+    for (size_t i = range.begin; i < range.end; ++i) ids.push_back(links[i].id);
+    const std::string name = SegmentName(ids, place);
     STRATA_ASSIGN(std::optional<DerivedLayer> found, FindDerived(store_, name));
     if (!found) {
-      MergedTree run(bottom ? MergedTree::Rules::kStaging : MergedTree::Rules::kRun);
+      MergedTree run(place == RunPlace::kBottom ? MergedTree::Rules::kStaging
+                                                : MergedTree::Rules::kRun);
       for (size_t i = range.begin; i < range.end; ++i) run.Merge(rules_.effective()[i]);
       STRATA_ASSIGN(TreePlan plan, PlanTree(run, sources_));
-      STRATA_ASSIGN_WITH(found, PublishTree(store_, plan, name, MakeOptions()), "make a segment");
+      std::optional<Providers> providers;
+      if (range.end - range.begin == members_.size() && !AnyRewritten()) {
+        providers = ProvidersOf(plan, set_, members_, run.mixed());
+      }
+      STRATA_ASSIGN_WITH(
+          found, PublishTree(store_, plan, name, MakeOptions(), providers ? &*providers : nullptr),
+          "make a segment");
     }
     return AddDerived(std::move(*found));
+  }
+
+  bool AnyRewritten() const {
+    for (size_t i = 0; i < layer_count(); ++i) {
+      if (rules_.rewritten(i)) return true;
+    }
+    return false;
   }
 
   // The delta that makes the chain show what it should, where it does not yet.
@@ -338,6 +371,7 @@ class Composer {
   const Store& store_;
   const DependencySet& set_;
   const ComposeOptions& options_;
+  std::vector<NearRoot> near_;
   std::vector<Member> members_;
   size_t first_ = 0;    // those below do not show
   bool plain_ = false;  // then rules_ are not applied: there is nothing that they would change

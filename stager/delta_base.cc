@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/sys.h"
 #include "stager/segments.h"
@@ -51,39 +52,51 @@ std::vector<Digest> IdsOf(const DependencySet& set) {
 
 }  // namespace
 
-Result<std::vector<DeltaBase>> FindDeltaBases(const Store& store, const DependencySet& set,
-                                              const std::vector<Member>& members, size_t part) {
-  uint64_t total = 0;
-  for (const Member& member : members) total += member.manifest.size();
+Result<std::vector<NearRoot>> FindNearRoots(const Store& store, const DependencySet& set) {
   const std::vector<Digest> ids = IdsOf(set);
-  struct Candidate {
-    DeltaBase base;
-    uint64_t outside;
-  };
-  std::vector<Candidate> candidates;
+  std::vector<NearRoot> roots;
   STRATA_ASSIGN(std::vector<RootKey> keys, ListRoots(store));
   for (const RootKey& key : LastUsed(store, std::move(keys))) {
     auto root = OpenRoot(store, key);
     if (!root || root->content.method != RootMethod::kSegments) continue;  // damaged, or gone
     auto other = DependencySet::Decode(root->encoded_set);
     if (!other || other->on_conflict != set.on_conflict) continue;
-    const std::vector<Digest> other_ids = IdsOf(*other);
-    const std::vector<bool> common = CommonSubsequence(ids, other_ids);
-    uint64_t outside = 0;
-    size_t shared = 0;
-    for (size_t i = 0; i < members.size(); ++i) {
-      if (common[i]) {
-        ++shared;
-      } else {
-        outside += members[i].manifest.size();
-      }
-    }
-    // Layers that only the other one has must be undone; they weigh what ours do on average.
-    outside += (other_ids.size() - shared) * (total / members.size());
+    NearRoot near;
+    near.key = key;
+    near.common = CommonSubsequence(ids, IdsOf(*other));
+    near.shared = static_cast<size_t>(std::count(near.common.begin(), near.common.end(), true));
+    near.only_there = other->items.size() - near.shared;
+    near.lowers = std::move(root->content.lowers);
+    near.lowers.resize(root->content.base_count);
+    roots.push_back(std::move(near));
+  }
+  return roots;
+}
+
+uint64_t EntriesOutside(const NearRoot& root, const std::vector<uint32_t>& entries_of_items) {
+  uint64_t total = 0;
+  uint64_t outside = 0;
+  for (size_t i = 0; i < entries_of_items.size(); ++i) {
+    total += entries_of_items[i];
+    if (!root.common[i]) outside += entries_of_items[i];
+  }
+  return outside + root.only_there * (total / entries_of_items.size());
+}
+
+std::vector<DeltaBase> FindDeltaBases(const std::vector<NearRoot>& roots,
+                                      const std::vector<Member>& members, size_t part) {
+  std::vector<uint32_t> entries;
+  for (const Member& member : members) entries.push_back(member.manifest.size());
+  const uint64_t total = std::accumulate(entries.begin(), entries.end(), uint64_t{0});
+  struct Candidate {
+    DeltaBase base;
+    uint64_t outside;
+  };
+  std::vector<Candidate> candidates;
+  for (const NearRoot& root : roots) {
+    const uint64_t outside = EntriesOutside(root, entries);
     if (outside * part > total) continue;
-    std::vector<std::string> lowers = std::move(root->content.lowers);
-    lowers.resize(root->content.base_count);
-    candidates.push_back({{std::move(lowers), total}, outside});
+    candidates.push_back({{root.lowers, total}, outside});
   }
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) { return a.outside < b.outside; });

@@ -387,13 +387,18 @@ Result<std::optional<DerivedLayer>> FindDerived(const Store& store, const std::s
 }
 
 Result<DerivedLayer> PublishTree(const Store& store, const TreePlan& plan, const std::string& name,
-                                 const MakeTreeOptions& options) {
+                                 const MakeTreeOptions& options, const Providers* providers) {
   for (;;) {
     STRATA_ASSIGN(std::optional<DerivedLayer> found, FindDerived(store, name));
     if (found) return std::move(*found);
     STRATA_ASSIGN(PendingLayer pending, store.NewLayer());
     STRATA_TRY_WITH(MakeTree(store, plan, pending.tree_fd(), options),
                     fmt::format("make {}", name));
+    if (providers != nullptr) {
+      STRATA_ASSIGN(UniqueFd file,
+                    OpenAt(pending.dir_fd(), kProvidersFile, O_WRONLY | O_CREAT | O_EXCL, 0644));
+      STRATA_TRY(WriteAll(file.get(), EncodeProviders(*providers), kProvidersFile));
+    }
     struct stat made;
     if (::fstat(pending.tree_fd(), &made) != 0) return FailSys(errno, "fstat", name);
     std::span<const uint8_t> bytes = plan.manifest.bytes();

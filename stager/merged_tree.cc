@@ -151,6 +151,7 @@ void MergedTree::MergeDirectory(NodeId id, uint32_t piece, uint32_t entry) {
   const ManifestEntry& e = pieces_[piece].manifest->entry(entry);
   Node& n = nodes_[id];
   n.touched_by = piece;
+  ++n.count;
   if (!e.implicit() || rules_ == Rules::kOverlay || n.implicit) {
     n.piece = piece;
     n.entry = entry;
@@ -183,10 +184,12 @@ void MergedTree::MergeChild(NodeId directory, uint32_t piece, uint32_t entry) {
     return;
   }
   nodes_[*existing].dead = true;
+  if (e.is_directory() != over_directory) mixed_ = true;
   if (e.type == EntryType::kWhiteout && rules_ != Rules::kRun) return;
   const Node replaced = nodes_[*existing];
   // A directory over anything but a directory shows nothing of what is further down either.
   NodeId id = Add(directory, piece, entry, e.is_directory());
+  nodes_[id].count = replaced.count + 1;
   if (over_directory && e.implicit() && rules_ != Rules::kOverlay && !replaced.implicit) {
     // An opaque directory that nobody gave metadata: it hides the content of the other one only.
     Node& n = nodes_[id];

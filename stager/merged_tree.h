@@ -64,6 +64,7 @@ class MergedTree {
     NodeId parent = 0;
     uint32_t touched_by = 0;  // the topmost piece that has an entry here
     uint32_t hash = 0;        // of parent and name
+    uint32_t count = 1;       // pieces that have an entry here
     bool dead = false;
     bool opaque = false;    // kRun only
     bool implicit = false;  // of a directory: nobody gave it metadata
@@ -110,6 +111,9 @@ class MergedTree {
 
   // Whether an overlay would take the metadata of some directory from an implicit one.
   bool implicit_hides_metadata() const { return implicit_hides_metadata_; }
+  // Whether a directory met something else at its path. Where none did, and without whiteouts and opaque
+  // marks, each path shows the entry of the topmost piece that has one, and Node::count is right.
+  bool mixed() const { return mixed_; }
 
  private:
   NodeId Add(NodeId parent, uint32_t piece, uint32_t entry, bool opaque);
@@ -130,6 +134,7 @@ class MergedTree {
   };
   std::vector<Slot> table_;
   bool implicit_hides_metadata_ = false;
+  bool mixed_ = false;
 };
 
 }  // namespace strata

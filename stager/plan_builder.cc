@@ -14,11 +14,17 @@ PlanBuilder::FileId PlanBuilder::IdOf(const Piece& piece, uint32_t entry) const 
   return {origin.source, leader == kNoEntry ? origin.entry : leader};
 }
 
-void PlanBuilder::AddFile(Node directory, const Piece& piece, uint32_t entry) {
+void PlanBuilder::Note(Node node, const Piece& piece, uint32_t count) {
+  providers_.resize(std::max<size_t>(providers_.size(), node + 1), {0, 1});
+  providers_[node] = {piece.source, count};
+}
+
+void PlanBuilder::AddFile(Node directory, const Piece& piece, uint32_t entry, uint32_t count) {
   const Manifest& manifest = *piece.manifest;
   const ManifestEntry& e = manifest.entry(entry);
   Node node = builder_.Add(directory, manifest.name(e));
   builder_.At(node) = DataOf(manifest, e);
+  Note(node, piece, count);
   if (e.type == EntryType::kWhiteout) return;
   origins_.resize(std::max<size_t>(origins_.size(), node + 1));
   origins_[node] = piece.OriginOf(entry);
@@ -42,13 +48,14 @@ std::set<Digest> PlanBuilder::Contents() const {
 }
 
 PlanBuilder::Node PlanBuilder::AddDirectory(Node directory, const Piece& piece, uint32_t entry,
-                                            bool opaque, bool implicit) {
+                                            bool opaque, bool implicit, uint32_t count) {
   const Manifest& manifest = *piece.manifest;
   const ManifestEntry& e = manifest.entry(entry);
   Node node = builder_.Add(directory, manifest.name(e));
   ManifestBuilder::Data data = DataOf(manifest, e);
   data.flags = static_cast<uint8_t>((opaque ? kOpaque : 0) | (implicit ? kImplicit : 0));
   builder_.At(node) = std::move(data);
+  Note(node, piece, count);
   return node;
 }
 
@@ -82,10 +89,11 @@ void PlanBuilder::AddBelow(Node directory, MergedTree& tree, MergedTree::NodeId 
   tree.ForEachChild(id, [&](MergedTree::NodeId child) {
     const MergedTree::Node& n = tree.node(child);
     if (tree.type(child) != EntryType::kDirectory) {
-      AddFile(directory, tree.piece(n), n.entry);
+      AddFile(directory, tree.piece(n), n.entry, n.count);
       return;
     }
-    AddBelow(AddDirectory(directory, tree.piece(n), n.entry, n.opaque, n.implicit), tree, child);
+    AddBelow(AddDirectory(directory, tree.piece(n), n.entry, n.opaque, n.implicit, n.count), tree,
+             child);
   });
 }
 
@@ -93,10 +101,12 @@ Result<TreePlan> PlanBuilder::Finish() {
   std::vector<Node> order;
   STRATA_ASSIGN(std::vector<uint8_t> bytes, builder_.Finish(&order));
   STRATA_ASSIGN(Manifest manifest, Manifest::FromBytes(std::move(bytes)));
-  TreePlan plan{std::move(manifest), sources_, {}};
+  TreePlan plan{std::move(manifest), sources_, {}, {}};
   plan.origins.resize(order.size());
+  plan.providers.resize(order.size(), {0, 1});
   for (size_t i = 0; i < order.size(); ++i) {
     if (order[i] < origins_.size()) plan.origins[i] = origins_[order[i]];
+    if (order[i] < providers_.size()) plan.providers[i] = providers_[order[i]];
   }
   return plan;
 }

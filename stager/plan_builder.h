@@ -41,8 +41,10 @@ class PlanBuilder {
   explicit PlanBuilder(const std::vector<PlanSource>& sources) : sources_(sources) {}
 
   // An entry that is no directory.
-  void AddFile(Node directory, const Piece& piece, uint32_t entry);
-  Node AddDirectory(Node directory, const Piece& piece, uint32_t entry, bool opaque, bool implicit);
+  // `count`: of the layers that have one there.
+  void AddFile(Node directory, const Piece& piece, uint32_t entry, uint32_t count = 1);
+  Node AddDirectory(Node directory, const Piece& piece, uint32_t entry, bool opaque, bool implicit,
+                    uint32_t count = 1);
   void AddWhiteout(Node directory, std::string_view name);
   // What is below the manifest's directory `entry`. `marks`: with whiteouts and opaque marks.
   void AddBelow(Node directory, const Piece& piece, uint32_t entry, bool marks);
@@ -57,10 +59,13 @@ class PlanBuilder {
   Result<TreePlan> Finish();
 
  private:
+  void Note(Node node, const Piece& piece, uint32_t count);
+
   const std::vector<PlanSource>& sources_;
   ManifestBuilder builder_;
   std::map<FileId, Node> files_;  // of those in hardlink groups: the first name
   std::vector<TreePlan::Origin> origins_;  // by node
+  std::vector<Provider> providers_;        // by node
 };
 
 }  // namespace strata

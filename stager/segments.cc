@@ -65,6 +65,15 @@ std::vector<ChainRange> CutChain(std::span<const ChainLink> chain, size_t max_ra
   return ranges;
 }
 
+std::string SegmentName(std::span<const Digest> ids, RunPlace place) {
+  Sha256 hash;
+  constexpr std::string_view kKind = "strata segment 1";
+  hash.Update(kKind.data(), kKind.size());
+  hash.Update(place == RunPlace::kBottom ? "b" : "r", 1);
+  for (const Digest& id : ids) hash.Update(id.bytes.data(), id.bytes.size());
+  return "segment-" + hash.Finish().Hex();
+}
+
 std::vector<bool> CommonSubsequence(std::span<const Digest> chain, std::span<const Digest> other) {
   // As no id occurs twice, this is the longest increasing subsequence of the places in `other`.
   std::unordered_map<Digest, size_t> place;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/hash.h"
@@ -29,6 +30,11 @@ struct ChainRange {
 // heaviest one is cut until there are enough: before the link with the smallest id among the places that
 // leave at least a quarter of the weight on each side, else at the most even place.
 std::vector<ChainRange> CutChain(std::span<const ChainLink> chain, size_t max_ranges);
+
+// What lies at the bottom hides nothing: it needs no marks, and is another tree without them.
+enum class RunPlace { kBottom, kAbove };
+// The name, in derived/, of a run of effective layers that is flattened.
+std::string SegmentName(std::span<const Digest> ids, RunPlace place);
 
 // The longest ordered subsequence that both have: for each element of `chain`, whether it belongs to it. Each
 // id occurs at most once in a chain.

@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "cache/import.h"
 #include "cache/manifest.h"
+#include "cache/providers.h"
 #include "cache/store.h"
 
 namespace strata {
@@ -33,6 +34,9 @@ struct TreePlan {
   Manifest manifest;
   std::vector<PlanSource> sources;
   std::vector<Origin> origins;  // one for each entry of `manifest`
+  // The same: the sources that entries, directories too, are of. Right where PlanTree made the plan, of a
+  // tree that is not mixed() and has no whiteouts or opaque marks.
+  std::vector<Provider> providers;
 };
 
 // How a file of a layer gets into the tree.
@@ -66,7 +70,8 @@ struct DerivedLayer {
   bool existed = false;
 };
 Result<DerivedLayer> PublishTree(const Store& store, const TreePlan& plan, const std::string& name,
-                                 const MakeTreeOptions& options);
+                                 const MakeTreeOptions& options,
+                                 const Providers* providers = nullptr);  // null: none are kept
 // One that was published before; nothing where there is none.
 Result<std::optional<DerivedLayer>> FindDerived(const Store& store, const std::string& name);
 

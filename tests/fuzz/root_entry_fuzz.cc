@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The file of a composed root, with a checksum that fits, or no mutation would get past it.
+// The file of a composed root, and that of a segment's providers, with a checksum that fits, or no
+// mutation would get past it.
 #include <cstdlib>
 #include <cstring>
 
+#include "cache/providers.h"
 #include "cache/roots.h"
 #include "tests/fuzz/fuzz_store.h"
 
@@ -29,6 +31,9 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string file = bytes;
   uint64_t sum = Xxh3Short(bytes);
   file.append(reinterpret_cast<const char*>(&sum), sizeof sum);
+  if (auto providers = DecodeProviders(file); providers && EncodeProviders(*providers) != file) {
+    std::abort();
+  }
   Must(ReplaceFile(fuzz.store().fd(), "roots/" + key.Hex(), file));
   auto root = FindRoot(fuzz.store(), set);
   if (root && *root && (*root)->encoded_set != set) std::abort();
