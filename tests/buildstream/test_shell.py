@@ -2,6 +2,9 @@
 """bst shell: where a build happens, and where what was built runs."""
 
 import contextlib
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from sides import same
 from small import write_small
 from terminals import Terminal
-from trees import LIST_ROOT, write_element
+from trees import LIST_ROOT, write_element, write_import
 from waiting import PATIENCE, descendants, until
 
 
@@ -28,13 +31,14 @@ def write(top):
         build=["lib"],
         source={"given": "given\n"},
     )
+    write_import(top, "bare", {"x": "x\n"}, "public: {bst: {integration-commands: ['true']}}\n")
 
 
 @pytest.fixture(scope="module")
 def built(make_pair, place):
     pair = make_pair(place)
     pair.write(write)
-    pair.bst("build", "other.bst", status=0)
+    pair.bst("build", "other.bst", "bare.bst", status=0)
     return pair
 
 
@@ -77,9 +81,30 @@ def test_files_of_the_host_are_mounted(built):
 
 def test_nothing_of_a_shell_stays(built):
     built.bst("shell", "--build", "app.bst", "--", "sh", "-c", "echo x > left; echo y > /tmp/left")
-    same(*(sorted(path.name.rpartition("-")[0] for path in (side.cache / "build").iterdir()) for side in built.sides))
+    # bst leaves the root of a command that it did not find.
+    assert not list((built.strata.cache / "build").glob("app-*"))
     plain, strata = built.bst("shell", "--build", "app.bst", "--", "ls", status=0)
     assert "left" not in plain.out + strata.out
+
+
+@pytest.mark.parametrize("words", [["shell", "bare.bst", "--", "ls"], ["checkout", "bare.bst", "out"]], ids=lambda words: words[0])
+def test_nothing_stays_where_integration_fails(built, words):
+    plain, strata = built.bst(*words)
+    assert strata.status != 0 and "FAILURE" in strata.err
+    built.same_messages(plain, strata)
+    assert not list((built.strata.cache / "build").glob("bare-*"))
+
+
+def test_what_is_left_when_a_shell_is_killed_can_be_removed(built):
+    side = built.strata
+    shell = side.start("shell", "app.bst", "--", "sleep", "1000")
+    until(lambda: any(command(pid) == b"sleep\x001000\x00" for pid in descendants(shell.pid)), "sleep")
+    for pid in [shell.pid, *descendants(shell.pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    side.end(shell)
+    (left,) = (side.cache / "build").glob("app-*")
+    until(lambda: subprocess.run(["rm", "-rf", left], check=False, capture_output=True).returncode == 0, f"rm -rf {left}")
 
 
 def test_what_failed_can_be_entered(built):

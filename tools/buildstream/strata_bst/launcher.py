@@ -95,13 +95,21 @@ def wrap_child_action(original):
 
 def wrap_prepare_sandbox(original):
     """`bst checkout` stages in the main process, and as the last thing that it does."""
-    from . import namespace  # pylint: disable=import-outside-toplevel
+    from . import namespace, session  # pylint: disable=import-outside-toplevel
 
+    @contextlib.contextmanager
     def _prepare_sandbox(self, scope, directory, deps="run", integrate=True):
         if len(os.listdir("/proc/self/task")) == 1:
             with contextlib.suppress(OSError):
                 namespace.enter()
-        return original(self, scope, directory, deps=deps, integrate=integrate)
+        try:
+            with original(self, scope, directory, deps=deps, integrate=integrate) as sandbox:
+                yield sandbox
+        except BaseException:
+            # BuildStream leaves its directory, with the links, to nobody's use.
+            for place in session.all_of_them() if directory is None else []:
+                place.discard()
+            raise
 
     return _prepare_sandbox
 

@@ -8,9 +8,11 @@ integration commands, mean another mount at the same place; that is possible as 
 """
 
 import collections
+import contextlib
 import os
 import shutil
 
+from buildstream import utils
 from buildstream._exceptions import SandboxError
 
 import strata
@@ -67,6 +69,13 @@ def directories_only(top, most=64):
             found.append(os.path.join(relative, entry.name))
             to_do.append(found[-1])
     return found
+
+
+def _open_work(work):
+    """What overlayfs has made in it has the mode 0; where this process is killed, its owner could not remove it."""
+    with contextlib.suppress(OSError):
+        for path in ("work", "work/incompat", "work/incompat/volatile"):
+            os.chmod(os.path.join(work, path), 0o700)
 
 
 class Session:
@@ -131,6 +140,7 @@ class Session:
                 namespace.unmount(directory)
                 raise
             self._tmpfs.append(directory)
+        _open_work(os.path.join(os.path.dirname(self.upper), "work"))
         _sessions[self.root] = self
 
     def _new_directory(self):
@@ -199,6 +209,7 @@ class Session:
                 os.mkdir(made)
             shutil.copystat(self.plain[path], upper)
             namespace.mount_overlay([self.plain[path]], upper, work, path)
+            _open_work(work)
             self._inside.append(path)
             del self.plain[path]
 
@@ -259,6 +270,11 @@ class Session:
     def end(self):
         """Unmounts, and removes what was written."""
         self._take_away()
+
+    def discard(self):
+        """Removes the whole sandbox, of which nothing is wanted."""
+        self._take_away()
+        utils._force_rmtree(os.path.dirname(self.root))
 
     def leave(self, tree):
         """Puts a plain directory, in the scratch, in the place of the mount."""
