@@ -74,7 +74,7 @@ class Command:
 
 def operands_of(usage, capabilities):
     """[(metavar, actions)]; behind one that may be repeated, the last, all that follow it may stand."""
-    before = re.split(r"\[?-- ", re.sub(r"\[(OPTIONS|--?[a-z][^\]]*)\]", "", usage))[0]
+    before = re.split(r"\[?-- ", re.sub(r"\[(OPTIONS|--?[a-z][^\]]*)\](\.\.\.)?", "", usage))[0]
     found = []
     for word in before.split():
         plain = re.sub(r"[\[\]]|\.\.\.", "", word)
