@@ -15,8 +15,10 @@ namespace strata {
 
 class Turn {
  public:
-  // Waits until nobody else has the turn of that name. The Store must outlive it.
-  static Result<Turn> Take(const Store& store, const std::string& name);
+  // With kBlock waits until nobody else has the turn of that name; else that is kBusy. The Store must
+  // outlive it.
+  static Result<Turn> Take(const Store& store, const std::string& name,
+                           LockWait wait = LockWait::kBlock);
   Turn(Turn&&) noexcept = default;
   Turn& operator=(Turn&&) = delete;
   ~Turn();

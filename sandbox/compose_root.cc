@@ -2,7 +2,9 @@
 #include "sandbox/compose_root.h"
 
 #include <cerrno>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/file_lock.h"
@@ -43,6 +45,25 @@ Result<CachedRoot> Publish(const Store& store, const std::string& encoded_set, R
   return Uncached(encoded_set, std::move(draft));
 }
 
+// One process runs the commands. Who waits for it says so: they may take long, or for ever.
+Result<Turn> TakeTurn(const Store& store, const RootKey& key, const ComposeRootOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  const std::string name = "integrate-" + key.Hex();
+  const auto until = Clock::now() + std::chrono::milliseconds(options.timeout_ms);
+  for (bool told = false;; told = true) {
+    Result<Turn> turn = Turn::Take(store, name, LockWait::kFail);
+    if (turn || turn.error().code() != Errc::kBusy) return turn;
+    if (!told && options.warn) {
+      options.warn("waiting for another strata that runs the commands of this root");
+    }
+    if (options.timeout_ms == 0) return Turn::Take(store, name);
+    if (Clock::now() > until) {
+      return Fail(Errc::kBusy, "timed out while another strata runs the commands of this root");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
 }  // namespace
 
 Result<CachedRoot> ComposeRoot(const Store& store, const DependencySet& set,
@@ -62,8 +83,7 @@ Result<CachedRoot> ComposeRoot(const Store& store, const DependencySet& set,
   if (!set.cacheable()) return Uncached(encoded_set, std::move(draft));
   if (draft.commands.empty()) return Publish(store, encoded_set, std::move(draft));
 
-  STRATA_ASSIGN_WITH(Turn turn, Turn::Take(store, "integrate-" + KeyOfSet(encoded_set).Hex()),
-                     "integrate");
+  STRATA_ASSIGN_WITH(Turn turn, TakeTurn(store, KeyOfSet(encoded_set), options), "integrate");
   STRATA_ASSIGN(found, FindRoot(store, encoded_set));
   if (found) {
     found->hit = false;  // it was not there when the caller asked

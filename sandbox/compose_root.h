@@ -30,6 +30,9 @@ struct ComposeRootOptions {
   std::function<void(std::string_view)> warn;  // conflicts that were resolved, what a capture left out
   std::optional<int64_t> mtime;                // of all that the commands change; else kept
   std::optional<struct rlimit> open_files;     // of the commands; see SandboxSpec
+  // For each command, and for waiting until another process has run them; 0: none. Then it is an error.
+  int64_t timeout_ms = 0;
+  int64_t grace_ms = 10000;  // see SandboxSpec
 };
 
 // Hits do nothing but find and lease. A command that fails, fails the whole: the error names it, its

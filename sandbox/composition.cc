@@ -21,6 +21,8 @@ Result<Composition> Compose(const Store& store, const DependencySet& set,
   ComposeRootOptions options;
   options.mtime = wanted.mtime;
   options.open_files = wanted.open_files;
+  options.timeout_ms = wanted.timeout_ms;
+  options.grace_ms = wanted.grace_ms;
   options.compose.jobs = wanted.jobs;
 
   // A hit is over before it could be shown, and a command may write to the terminal itself.

@@ -19,6 +19,8 @@ namespace strata {
 struct CompositionOptions {
   std::optional<int64_t> mtime;             // of all that integration commands change; else kept
   std::optional<struct rlimit> open_files;  // of the commands; see SandboxSpec
+  int64_t timeout_ms = 0;                   // for each of the commands; see ComposeRootOptions
+  int64_t grace_ms = 10000;
   unsigned jobs = 0;                        // threads; 0: as many as there are processors
 };
 

@@ -63,8 +63,8 @@ class CommandOutput {
   }
   std::array<int, 3> stdio() const { return {null_.get(), write_.get(), write_.get()}; }
 
-  // After the sandbox has ended, with all that it wrote in the pipe. The pipe's own end need not come: a process
-  // that another thread forked meanwhile may have it open.
+  // After the sandbox has ended, with all that it wrote in the pipe. The pipe's own end need not
+  // come: a process that another thread forked meanwhile may have it open.
   void Finish() {
     write_.reset();
     if (ended_.valid()) ::eventfd_write(ended_.get(), 1);
@@ -128,7 +128,8 @@ Error Failure(const std::string& command, const SandboxResult& result, const IdC
         .Hint("nobody is there to continue an integration command");
   }
   Error error(Errc::kSystem,
-              result.status.signaled
+              result.outcome == Outcome::kTimedOut ? fmt::format("{}: timed out", command)
+              : result.status.signaled
                   ? fmt::format("{}: was killed by signal {}", command, result.status.value)
                   : fmt::format("{}: exited with status {}", command, result.status.value));
   std::string hint = output.empty() ? std::string() : "it said: " + output;
@@ -157,6 +158,8 @@ SandboxSpec SpecFor(const Store& store, const Stage& stage, const StageOptions& 
   spec.seccomp = BuildFilter(ChownPolicy::kFail, NestedUserns::kDenied);
   spec.capabilities = DefaultCapabilities();
   spec.open_files = options.open_files;
+  spec.timeout_ms = options.timeout_ms;
+  spec.grace_ms = options.grace_ms;
   spec.stop_is_end = true;
   spec.held = stage.Held();
   return spec;

@@ -51,7 +51,9 @@ Result<void> RunSession::Begin() {
 
 Result<void> RunSession::Compose() {
   const CompositionOptions options{.mtime = request_.integration_mtime,
-                                   .open_files = request_.open_files};
+                                   .open_files = request_.open_files,
+                                   .timeout_ms = request_.timeout_ms,
+                                   .grace_ms = request_.grace_ms};
   STRATA_ASSIGN(Composition composition, strata::Compose(store_, set_, options, observer_));
   own_root_ = std::move(composition.root);
   root_ = &*own_root_;

@@ -206,6 +206,30 @@ def test_ctrl_c_ends_it(strata, base, store):
     assert not list((store / "roots").iterdir())
 
 
+def test_the_timeout_of_a_run_ends_it(strata, base, store):
+    done = strata.sh("true", options=("--timeout", "0.5", "--integrate", "echo started; sleep 1000"))
+    done.fails(125, "integrate: echo started; sleep 1000: timed out", "hint: it said: started")
+    assert not list((store / "roots").iterdir())
+    strata.sh("true", options=("--timeout", "60", "--integrate", "echo x > /x")).ok()
+
+
+@pytest.mark.leaves_files
+def test_who_waits_for_one_that_hangs_says_so_and_may_time_out_or_be_ended(strata, base, store):
+    command = ("--integrate", "echo started; sleep 1000")
+    first = strata.start("compose", *command, "base")
+    until(lambda: b"started" in first.stderr.readline(), "the command has started")
+    strata.sh("true", options=("--timeout", "0.2", *command)).fails(
+        125, "waiting for another strata that runs the commands of this root", "timed out while another strata")
+    second = strata.start("compose", *command, "base")
+    until(lambda: b"waiting for another strata" in second.stderr.readline(), "the second waits")
+    second.send_signal(signal.SIGINT)
+    assert second.wait(timeout=60) == -signal.SIGINT
+    first.send_signal(signal.SIGINT)
+    assert first.wait(timeout=60) == -signal.SIGINT
+    for process in (first, second):
+        process.communicate()
+
+
 def test_two_at_once_run_it_once(strata, base, store):
     command = ("compose", "--integrate", "echo integrating; cat /proc/sys/kernel/random/uuid > /id; sleep 0.5", "base")
     running = [strata.start(*command) for _ in range(4)]
