@@ -18,8 +18,9 @@ namespace strata {
 Result<TreePlan> FlattenChain(const std::vector<PlanSource>& bottom_first);
 
 // FlattenChain of what `content` mounts, made in the empty directory `tree_fd`. The caller holds
-// the root's lease.
+// the root's lease. `items`: the set's, for the directories among them, which are read then. Not with
+// kLink: the links would be to the caller's own files. Without, a directory is kUnsupported.
 Result<void> MakeRootTree(const Store& store, const RootContent& content, int tree_fd,
-                          const MakeTreeOptions& options);
+                          const MakeTreeOptions& options, const std::vector<SetItem>& items = {});
 
 }  // namespace strata

@@ -116,8 +116,8 @@ Result<StageDirectory> PrepareStageDirectory(const Store& store, const std::stri
 
 namespace {
 
-// What is left in place needs its root for as long as it is there, and only the cache keeps one.
-// (A copy does not, but the copying methods take no unmanaged directory: MakeRootTree says so.)
+// What is left in place needs its root for as long as it is there, and only the cache keeps one. (A
+// copy needs nothing any more.)
 Result<void> CheckKept(const CachedRoot& root, const StageAtOptions& options) {
   if (options.access == StageAccess::kReadOnly && IsCopy(options.method)) {
     return Fail(Errc::kInvalid, "{}: a copy is the caller's own, and cannot be read-only",

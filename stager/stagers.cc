@@ -11,11 +11,11 @@
 
 #include "base/helper_program.h"
 #include "base/io.h"
+#include "base/mount_table.h"
 #include "base/own_thread.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "stager/flatten_chain.h"
-#include "base/mount_table.h"
 #include "stager/overlay.h"
 #include "stager/scratch.h"
 #include "stager/stager.h"
@@ -162,7 +162,8 @@ class CopyStager : public Stager {
     options.place = method_ == StageMethod::kReflink ? PlaceFile::kReflink : PlaceFile::kCopy;
     options.jobs = site.jobs;
     options.progress = site.progress;
-    return MakeRootTree(*site.store, site.root->content, tree.get(), options);
+    STRATA_ASSIGN(DependencySet set, DependencySet::Decode(site.root->encoded_set));
+    return MakeRootTree(*site.store, site.root->content, tree.get(), options, set.items);
   }
 
   Result<void> Remove(const Store&, const StageRecord& record) const override {

@@ -309,6 +309,27 @@ def test_a_directory_that_is_not_empty_or_in_the_store_is_refused(strata, layers
     assert not (strata.store / "at").exists()
 
 
+@pytest.mark.parametrize("key", ["", "@v1"])
+def test_a_copy_has_what_unmanaged_directories_hold(strata, layers, tmp_path, key):
+    (tmp_path / "art/own").mkdir(parents=True)
+    (tmp_path / "art/own/file").write_text("mine")
+    (tmp_path / "art/own/link").symlink_to("file")
+    at, art = tmp_path / "at", f"dir:{tmp_path}/art{key}"
+    for command in ((), ("--", "cat", at / "own/link")):
+        done = strata("stage", "-m", "copy", *layers, art, at, *command).ok()
+        if command:
+            assert done.stdout == "mine"
+            continue
+        # Its own: neither side sees what the other does later.
+        (at / "own/file").write_text("changed")
+        assert (tmp_path / "art/own/file").read_text() == "mine"
+        assert os.stat(tmp_path / "art/own/file").st_nlink == 1 and (at / "etc/two").is_file()
+        strata("gc", "--all", "-q").ok()
+        strata("unstage", at).ok()
+    assert not at.exists() and (tmp_path / "art/own/file").read_text() == "mine"
+    strata("stage", "-m", "hardlink", *layers, art, at, "--", "true").fails(125, "hardlink", "is not linked")
+
+
 def test_a_copy_cannot_be_read_only(strata, layers, tmp_path):
     strata("stage", "-m", "copy", "--read-only", *layers, tmp_path / "at").fails(125, "--read-only: a copy is your own")
 

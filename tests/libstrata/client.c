@@ -143,7 +143,6 @@ static void stage(const strata_root* root) {
   strata_stage_free(staged);
 }
 
-/* Of layers alone: what the store does not manage is not copied. */
 static void stage_at(strata_store* store) {
   strata_error* error = NULL;
   strata_set* set = NULL;
