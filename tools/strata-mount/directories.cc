@@ -92,9 +92,7 @@ Result<Directories> Directories::Open(const std::vector<std::string>& paths) {
 
 Result<void> Directories::AddLower(const Directory& directory, const std::vector<Mark>& marks,
                                    bool is_last, Overlay* overlay) {
-  auto clause = [&] {
-    return fmt::format("{}: putting its marks into other words", directory.path);
-  };
+  auto clause = [&] { return fmt::format("{}: translate its marks", directory.path); };
   if (!marks.empty()) {
     STRATA_ASSIGN(std::string above, tmpfs_.NewDirectory());
     STRATA_ASSIGN(UniqueFd fd, OpenLayer(above));

@@ -200,7 +200,7 @@ Result<void> CopyAttributes(int from, int to, const std::string& path) {
     if (!IsOwnAttribute(name)) continue;
     std::string value(64 << 10, '\0');
     ssize_t size = ::fgetxattr(from, name, value.data(), value.size());
-    if (size < 0) return FailSys(errno, "getxattr", path);
+    if (size < 0) return FailSys(errno, fmt::format("getxattr {}", name), path);
     int rc = sys::FsetXattr(to, name, value.data(), static_cast<size_t>(size));
     if (rc < 0) return FailSys(-rc, fmt::format("setxattr {}", name), path);
   }
