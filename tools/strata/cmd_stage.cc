@@ -38,8 +38,7 @@ constexpr OptionSpec kStageOptions[] = {
 };
 
 struct StageRequest {
-  StageMethod method = StageMethod::kAuto;
-  StageAccess access = StageAccess::kWritable;
+  StageAtOptions at;
   std::string directory;
   std::vector<std::string> argv;
 };
@@ -50,7 +49,7 @@ Result<int> RunMounted(Context& context, const Store& store, const CachedRoot& r
                        std::optional<Error>* problem) {
   STRATA_ASSIGN(Scratch scratch, Scratch::Take(store.fd()));
   RootContent content = root.content;
-  if (request.method == StageMethod::kHardlink) {
+  if (request.at.method == StageMethod::kHardlink) {
     STRATA_ASSIGN(std::string tree, scratch.MakeDirectory("tree"));
     STRATA_ASSIGN(UniqueFd fd, OpenAt(store.fd(), tree, O_RDONLY | O_DIRECTORY));
     MakeTreeOptions options;
@@ -63,8 +62,8 @@ Result<int> RunMounted(Context& context, const Store& store, const CachedRoot& r
   command.held = root.Leases();
   command.held.push_back(scratch.fd());
   STRATA_ASSIGN(std::string lower, scratch.MakeDirectory("lower"));
-  STRATA_ASSIGN(command.lowers, OverlayLowers(store, content, lower, request.access));
-  if (request.access == StageAccess::kWritable) {
+  STRATA_ASSIGN(command.lowers, OverlayLowers(store, content, lower, request.at.access));
+  if (request.at.access == StageAccess::kWritable) {
     command.upper = scratch.upper_path();
     command.work = scratch.work_path();
   }
@@ -75,9 +74,9 @@ Result<int> RunMounted(Context& context, const Store& store, const CachedRoot& r
 
 // One that is left in place for the time of the command.
 Result<int> RunInPlace(Context& context, const Store& store, const CachedRoot& root,
-                       const StageRequest& request, const StageAtOptions& options,
-                       const std::string& directory, std::optional<Error>* problem) {
-  STRATA_TRY(StageAt(store, root, directory, options));
+                       const StageRequest& request, const std::string& directory,
+                       std::optional<Error>* problem) {
+  STRATA_TRY(StageAt(store, root, directory, request.at));
   StageCommand command;
   command.argv = request.argv;
   command.open_files = context.original_nofile;
@@ -89,9 +88,9 @@ Result<int> RunInPlace(Context& context, const Store& store, const CachedRoot& r
 }
 
 Result<int> RunCommandAt(Context& context, const Store& store, const CachedRoot& root,
-                         const StageRequest& request, const StageAtOptions& options) {
+                         const StageRequest& request) {
   STRATA_ASSIGN(StageDirectory directory, PrepareStageDirectory(store, request.directory));
-  const StageMethod method = request.method;
+  const StageMethod method = request.at.method;
   const bool mounts = method == StageMethod::kAuto || method == StageMethod::kOverlay ||
                       method == StageMethod::kHardlink;
   std::optional<Error> problem;
@@ -99,27 +98,24 @@ Result<int> RunCommandAt(Context& context, const Store& store, const CachedRoot&
   if (mounts) status = RunMounted(context, store, root, request, directory.path, &problem);
   bool denied = !status && status.error().code() == Errc::kUnsupported;
   if (!mounts || (denied && method == StageMethod::kAuto)) {
-    status = RunInPlace(context, store, root, request, options, directory.path, &problem);
+    status = RunInPlace(context, store, root, request, directory.path, &problem);
   }
   if (directory.made) ::rmdir(directory.path.c_str());
   if (problem) PrintError(*problem);
   return status;
 }
 
-Result<int> RunStage(Context& context, const ParsedArgs& args) {
+Result<StageRequest> ParseRequest(const ParsedArgs& args) {
   StageRequest request;
-  StageAtOptions options;
   for (const ParsedOption& option : args.options) {
     if (option.spec->id == kStageMethod) {
       STRATA_ASSIGN_WITH(size_t choice, ParseChoice(*option.spec, option.value), "--method");
-      request.method = static_cast<StageMethod>(choice);
+      request.at.method = static_cast<StageMethod>(choice);
     } else if (option.spec->id == kStageReadOnly) {
-      request.access = StageAccess::kReadOnly;
+      request.at.access = StageAccess::kReadOnly;
     }
   }
-  options.method = request.method;
-  options.access = request.access;
-  if (request.access == StageAccess::kReadOnly && IsCopy(request.method)) {
+  if (request.at.access == StageAccess::kReadOnly && IsCopy(request.at.method)) {
     return Fail(Errc::kInvalid, "--read-only: a copy is your own, and cannot be read-only");
   }
   request.directory = args.operands.back();
@@ -129,7 +125,10 @@ Result<int> RunStage(Context& context, const ParsedArgs& args) {
   if (args.command != nullptr && request.argv.empty()) {
     return Fail(Errc::kInvalid, "no command given after --");
   }
-  STRATA_ASSIGN(const Store* store, context.OpenStore());
+  return request;
+}
+
+Result<DependencySet> ParseSet(const Store& store, const ParsedArgs& args) {
   LayerArgs layers;
   layers.layers.assign(args.operands.begin(), args.operands.end() - 1);
   if (layers.layers.empty() && !args.Has(kStageLayersFrom)) {
@@ -137,7 +136,7 @@ Result<int> RunStage(Context& context, const ParsedArgs& args) {
                           .Hint("strata stage LAYER... DIR [-- COMMAND]"));
   }
   if (const char* file = args.Get(kStageLayersFrom)) layers.layers_from = file;
-  STRATA_ASSIGN(DependencySet set, ReadLayerArgs(*store, layers));
+  STRATA_ASSIGN(DependencySet set, ReadLayerArgs(store, layers));
   Userns userns = Userns::kAuto;
   for (const ParsedOption& option : args.options) {
     if (option.spec->id == kStageIntegrate) {
@@ -150,10 +149,17 @@ Result<int> RunStage(Context& context, const ParsedArgs& args) {
     }
   }
   SetIntegrationIds(userns, &set);
+  return set;
+}
+
+Result<int> RunStage(Context& context, const ParsedArgs& args) {
+  STRATA_ASSIGN(StageRequest request, ParseRequest(args));
+  STRATA_ASSIGN(const Store* store, context.OpenStore());
+  STRATA_ASSIGN(DependencySet set, ParseSet(*store, args));
   STRATA_ASSIGN(Composition composition, Compose(context, set));
   const CachedRoot& root = composition.root;
-  if (!request.argv.empty()) return RunCommandAt(context, *store, root, request, options);
-  STRATA_TRY_WITH(StageAt(*store, root, request.directory, options), "stage");
+  if (!request.argv.empty()) return RunCommandAt(context, *store, root, request);
+  STRATA_TRY_WITH(StageAt(*store, root, request.directory, request.at), "stage");
   return 0;
 }
 
@@ -171,20 +177,14 @@ constinit const CommandSpec kStageCommand = {
     .usage = "[OPTIONS] LAYER... DIR [-- COMMAND [ARG...]]",
     .description =
         "DIR must be empty or new. With COMMAND, DIR has the root only for COMMAND, which runs as\n"
-        "you, here, with your view of the file system: this is no sandbox (`strata run` is one). "
-        "What\n"
-        "it writes in DIR is gone afterwards, as is what it left running. Without COMMAND, the "
-        "root\n"
-        "is left in place until `strata unstage DIR`. (`strata help run` says what a LAYER can "
-        "be.)\n\n"
+        "you, here, with your view of the file system: this is no sandbox (`strata run` is one). What\n"
+        "it writes in DIR is gone afterwards, as is what it left running. Without COMMAND, the root\n"
+        "is left in place until `strata unstage DIR`. (`strata help run` says what a LAYER can be.)\n\n"
         "Methods: `overlay` mounts (without COMMAND: only who may mount); `fuse` runs\n"
-        "fuse-overlayfs; `reflink` and `copy` make files of your own; `auto` is the first of "
-        "these\n"
+        "fuse-overlayfs; `reflink` and `copy` make files of your own; `auto` is the first of these\n"
         "that works. `hardlink` makes a tree of links to the layers' files and mounts an overlay\n"
-        "above it (with --read-only: a read-only one), as whoever owns a file could otherwise "
-        "change\n"
-        "the layer through the link, whatever its mode; so without COMMAND it is for who may "
-        "mount.\n"
+        "above it (with --read-only: a read-only one), as whoever owns a file could otherwise change\n"
+        "the layer through the link, whatever its mode; so without COMMAND it is for who may mount.\n"
         "Nothing done through DIR changes a layer, with any method.\n\n"
         "The exit status is as that of `strata run`.",
     .options = kStageOptions,
