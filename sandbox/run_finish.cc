@@ -125,8 +125,7 @@ Result<void> RunSession::DeliverOutput() {
                 Deliver(store_.fd(), store_.path(), output_, output_place_, ids_.range));
   if (disarmed > 0) {
     observer_.Warn(fmt::format(
-        "{}: {} files lost their setuid or setgid bit or capabilities; a captured layer "
-        "keeps them",
+        "{}: {} files lost their setuid or setgid bit or capabilities; a captured layer keeps them",
         request_.output_host, disarmed));
   }
   return {};

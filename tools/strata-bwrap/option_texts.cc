@@ -79,10 +79,8 @@ constexpr OptionText kTexts[] = {
 }  // namespace
 
 constinit const char* const kDescription =
-    "Runs COMMAND in new namespaces with a root made of what the options say, in their order, at "
-    "first\n"
-    "an empty tmpfs. Paths DEST are in the new root, and links in it never lead out of it. This "
-    "is\n"
+    "Runs COMMAND in new namespaces with a root made of what the options say, in their order, at first\n"
+    "an empty tmpfs. Paths DEST are in the new root, and links in it never lead out of it. This is\n"
     "strata's executable for the command line of bubblewrap 0.11.";
 constinit const std::span<const OptionText> kOptionTexts = kTexts;
 

@@ -380,8 +380,7 @@ std::string HelpText() {
   std::string text =
       "usage: strata-mount [options] -o lowerdir=A:B[,upperdir=U,workdir=W][,...] [SOURCE] TARGET\n"
       "\n"
-      "Mounts an overlay of the kernel at TARGET, with the command line of fuse-overlayfs. No "
-      "process\n"
+      "Mounts an overlay of the kernel at TARGET, with the command line of fuse-overlayfs. No process\n"
       "stays behind; umount takes it away.\n"
       "\n"
       "    -h   --help            print help\n"
@@ -390,11 +389,9 @@ std::string HelpText() {
       "    -f                     stay until it is unmounted, and unmount it when told to end\n"
       "    -s                     nothing: there are no threads\n"
       "\n"
-      "A component of lowerdir that begins with / or . is a directory; so is any other that is "
-      "one\n"
+      "A component of lowerdir that begins with / or . is a directory; so is any other that is one\n"
       "seen from here. What else there is, is a layer of the store: a ref, an id, a root or\n"
-      "dir:PATH@KEY, with :at= and :only= as `strata run` has them. A backslash stands before a "
-      "colon\n"
+      "dir:PATH@KEY, with :at= and :only= as `strata run` has them. A backslash stands before a colon\n"
       "or comma that is part of a name: lowerdir=gcc\\:12:base.\n";
   const char* const headings[] = {
       "Options (-o)", "Taken, and without an effect",

@@ -92,10 +92,8 @@ constinit const CommandSpec kComposeCommand = {
     .summary = "Make the root of some layers ready, and print its key",
     .usage = "[OPTIONS] LAYER...",
     .description =
-        "`strata run` does the same when it is the first with these layers. What is made is kept "
-        "in\n"
-        "the store: conflicts are looked for, long chains are joined, and integration commands "
-        "run,\n"
+        "`strata run` does the same when it is the first with these layers. What is made is kept in\n"
+        "the store: conflicts are looked for, long chains are joined, and integration commands run,\n"
         "once for this list of layers and commands. The key, or REF, may stand for the list\n"
         "wherever layers are named. (`strata help run` says what a LAYER can be.)",
     .options = kComposeOptions,

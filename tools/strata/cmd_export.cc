@@ -128,10 +128,8 @@ constinit const CommandSpec kExportCommand = {
     .summary = "Write a layer as a tar archive or an OCI image",
     .usage = "[OPTIONS] LAYER",
     .description =
-        "Owners, setuid bits, attributes and times in nanoseconds are in the archive; importing it "
-        "again\n"
-        "gives the same layer id. The same layer always gives the same bytes. A layer that removes "
-        "what is\n"
+        "Owners, setuid bits, attributes and times in nanoseconds are in the archive; importing it again\n"
+        "gives the same layer id. The same layer always gives the same bytes. A layer that removes what is\n"
         "below it (whiteouts) can be exported only as an OCI image.",
     .options = kExportOptions,
     .min_operands = 1,

@@ -176,8 +176,7 @@ constinit const CommandSpec kFilesCommand = {
     .summary = "List the entries of a layer",
     .usage = "[-l] [-0] [--json] LAYER",
     .description =
-        "One path a line, in the order of a sorted walk. Backslashes, control characters and bytes "
-        "that\n"
+        "One path a line, in the order of a sorted walk. Backslashes, control characters and bytes that\n"
         "are not UTF-8 are printed as \\xNN, except with -0 and --json.",
     .options = kFilesOptions,
     .min_operands = 1,
@@ -190,8 +189,7 @@ constinit const CommandSpec kDiffCommand = {
     .summary = "Show what differs between two layers",
     .usage = "[-l] [--json] OLD NEW",
     .description =
-        "A line for each entry that differs: `A` for one that only NEW has, `D` for one that only "
-        "OLD has,\n"
+        "A line for each entry that differs: `A` for one that only NEW has, `D` for one that only OLD has,\n"
         "`M` for one whose content or metadata differ.\n\n"
         "The exit status is 0, whether any do or not.",
     .options = kDiffOptions,

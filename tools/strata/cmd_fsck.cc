@@ -165,19 +165,14 @@ constinit const CommandSpec kFsckCommand = {
     .summary = "Check the store against its manifests, and repair it",
     .usage = "[--repair] [--quiet] [--json] [LAYER...]",
     .description =
-        "Reads every file of every layer (or of the LAYERs given) and compares it with the "
-        "manifest,\n"
+        "Reads every file of every layer (or of the LAYERs given) and compares it with the manifest,\n"
         "then looks at derived layers, cached roots, refs and pins.\n\n"
-        "--repair removes damaged derived layers and roots, which are made again when they are "
-        "needed.\n"
-        "It moves damaged layers to damaged/ in the store, and removes the refs and pins that "
-        "lead\n"
+        "--repair removes damaged derived layers and roots, which are made again when they are needed.\n"
+        "It moves damaged layers to damaged/ in the store, and removes the refs and pins that lead\n"
         "nowhere then. It says all that it does. What a running stage uses is left as it is.\n\n"
-        "Import again what a damaged layer was made of: that makes it whole, with or without "
-        "--repair\n"
+        "Import again what a damaged layer was made of: that makes it whole, with or without --repair\n"
         "before, also while it is in use.\n\n"
-        "The exit status is 0 if all is well, 1 if anything was damaged, also when it was "
-        "repaired,\n"
+        "The exit status is 0 if all is well, 1 if anything was damaged, also when it was repaired,\n"
         "and 2 for a wrong command line.",
     .options = kFsckOptions,
     .min_operands = 0,

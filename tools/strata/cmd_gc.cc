@@ -99,12 +99,9 @@ constinit const CommandSpec kGcCommand = {
     .summary = "Remove what nothing needs",
     .usage = "[--all] [--max-size SIZE] [--dry-run] [--quiet] [--json]",
     .description =
-        "Removes layers that have no name and no pin and that no composed root in use, with a name "
-        "or with a\n"
-        "pin is made of; roots whose layers go; what was derived from layers and is mounted by no "
-        "root; and\n"
-        "what killed processes left behind. Nothing that is in use goes, and nothing younger than "
-        "an hour.",
+        "Removes layers that have no name and no pin and that no composed root in use, with a name or with a\n"
+        "pin is made of; roots whose layers go; what was derived from layers and is mounted by no root; and\n"
+        "what killed processes left behind. Nothing that is in use goes, and nothing younger than an hour.",
     .options = kGcOptions,
     .run = Gc,
 };

@@ -110,17 +110,13 @@ constinit const CommandSpec kImportCommand = {
     .summary = "Make a layer of a directory or an archive, and print its id",
     .usage = "[OPTIONS] SOURCE|-",
     .description =
-        "SOURCE is a directory or a tar archive, with any usual compression; `-` reads an archive "
-        "from\n"
-        "standard input. The id depends on the content alone, not on who imports, when, or from "
-        "what:\n"
+        "SOURCE is a directory or a tar archive, with any usual compression; `-` reads an archive from\n"
+        "standard input. The id depends on the content alone, not on who imports, when, or from what:\n"
         "importing the same content again changes nothing, but replaces a layer that was damaged "
         "in "
         "the\n"
-        "store: what a look at names, types, modes, sizes and times tells, or `strata fsck` has "
-        "found. With\n"
-        "`--format oci` SOURCE is one layer of an OCI or Docker image, and its `.wh.` files remove "
-        "what lies\n"
+        "store: what a look at names, types, modes, sizes and times tells, or `strata fsck` has found. With\n"
+        "`--format oci` SOURCE is one layer of an OCI or Docker image, and its `.wh.` files remove what lies\n"
         "below them.",
     .options = kImportOptions,
     .min_operands = 1,

@@ -148,13 +148,10 @@ constinit const CommandSpec kOverlapsCommand = {
     .summary = "Show which paths several layers provide, who wins, and what conflicts",
     .usage = "[OPTIONS] LAYER...",
     .description =
-        "One line for each path where several layers have something that is no directory, or one "
-        "has a\n"
-        "directory where others have such: the layer that wins, then those that it hides. "
-        "`identical` says\n"
+        "One line for each path where several layers have something that is no directory, or one has a\n"
+        "directory where others have such: the layer that wins, then those that it hides. `identical` says\n"
         "that it makes no difference. Then the\n"
-        "conflicts: where a layer would take away a directory with something in it, or a link "
-        "that\n"
+        "conflicts: where a layer would take away a directory with something in it, or a link that\n"
         "others write through. Nothing is staged. (`strata help run` says what a LAYER can be.)\n\n"
         "Exits with 1 where there are conflicts, unless --on-conflict says how to resolve them.",
     .options = kOverlapsOptions,

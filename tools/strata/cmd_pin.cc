@@ -42,8 +42,7 @@ constinit const CommandSpec kPinCommand = {
     .summary = "Keep layers or roots from being collected",
     .usage = "[--json] LAYER|ROOT...",
     .description =
-        "`strata gc` and `strata rm` leave alone what is pinned, whether it has a name or not. A "
-        "pinned\n"
+        "`strata gc` and `strata rm` leave alone what is pinned, whether it has a name or not. A pinned\n"
         "root keeps all its layers.",
     .options = kPinOptions,
     .min_operands = 1,

@@ -12,11 +12,11 @@
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
 #include "sandbox/run_session.h"
+#include "sandbox/run_stats.h"
 #include "sandbox/terminal.h"
 #include "tools/strata/command.h"
 #include "tools/strata/print_observer.h"
 #include "tools/strata/run_options.h"
-#include "sandbox/run_stats.h"
 #include "tools/strata/stats_file.h"
 
 namespace strata {
@@ -164,17 +164,13 @@ constinit const CommandSpec kRunCommand = {
     .usage = "[OPTIONS] LAYER... -- COMMAND [ARG...]",
     .description =
         "Stacks the layers, bottom first, and runs COMMAND in them: as uid 0 in namespaces of its\n"
-        "own, with a fresh /proc, /dev and /tmp, no network but loopback, and nothing of the "
-        "host.\n"
+        "own, with a fresh /proc, /dev and /tmp, no network but loopback, and nothing of the host.\n"
         "What it writes goes to a scratch directory and is gone afterwards, unless an option says\n"
         "otherwise.\n\n"
-        "A LAYER is a ref, or the first four or more digits of an id; dir:PATH[@KEY], a directory "
-        "that\n"
-        "does not change while it is used (with KEY: never, under that key); or one of them "
-        "followed by\n"
+        "A LAYER is a ref, or the first four or more digits of an id; dir:PATH[@KEY], a directory that\n"
+        "does not change while it is used (with KEY: never, under that key); or one of them followed by\n"
         ":at=/PREFIX, which puts it below PREFIX, or :only=GLOB, which takes only what fits.\n\n"
-        "A SIZE is in bytes, or a number with K, M, G or T; a TIME in seconds, or with s, m or "
-        "h.\n\n"
+        "A SIZE is in bytes, or a number with K, M, G or T; a TIME in seconds, or with s, m or h.\n\n"
         "The exit status is COMMAND's own; 128+N when signal N killed it; 124 when it timed out;\n"
         "125 when strata itself failed; 126 when COMMAND cannot be executed; 127 when it was\n"
         "not found.",
@@ -192,14 +188,10 @@ constinit const CommandSpec kShellCommand = {
     .summary = "Look around in a root of stacked layers",
     .usage = "[OPTIONS] LAYER...",
     .description =
-        "As `strata run`, with a shell of the root: bash, else sh. Where standard input is a "
-        "terminal,\n"
-        "the shell gets one of its own, on which job control, Ctrl-C and Ctrl-Z work inside; what "
-        "it\n"
-        "shows and what is typed is passed on. Where it is a pipe or a file, a script is read from "
-        "it.\n\n"
-        "SIGTERM and SIGHUP hang up: the shell ends, and the terminal is as it was. Only SIGKILL "
-        "leaves\n"
+        "As `strata run`, with a shell of the root: bash, else sh. Where standard input is a terminal,\n"
+        "the shell gets one of its own, on which job control, Ctrl-C and Ctrl-Z work inside; what it\n"
+        "shows and what is typed is passed on. Where it is a pipe or a file, a script is read from it.\n\n"
+        "SIGTERM and SIGHUP hang up: the shell ends, and the terminal is as it was. Only SIGKILL leaves\n"
         "it in raw mode (stty sane); the sandbox ends even then.",
     .options = kRunOptions,
     .min_operands = 0,  // --layers-from

@@ -89,10 +89,8 @@ constinit const CommandSpec kShowCommand = {
     .summary = "Show one layer, or what a composed root is made of",
     .usage = "[--json] LAYER|ROOT",
     .description =
-        "LAYER or ROOT is a ref, or the first four or more digits of an id or key. Of a layer: its "
-        "id in\n"
-        "full, its names, how much is in it, and the integration commands that it brings. Of a "
-        "root: its\n"
+        "LAYER or ROOT is a ref, or the first four or more digits of an id or key. Of a layer: its id in\n"
+        "full, its names, how much is in it, and the integration commands that it brings. Of a root: its\n"
         "layers and commands, and what is stacked for them.",
     .options = kShowOptions,
     .min_operands = 1,
