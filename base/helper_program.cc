@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 extern char** environ;
 
@@ -132,6 +134,18 @@ Result<HelperProgram::End> HelperProgram::Wait() {
   if (in_shell_) return TakeStatus(std::move(words));
   if (!status) return Unexpected(std::move(status).error());
   return End{status->ShellCode(), WithoutNewline(std::move(words))};
+}
+
+std::string FindProgram(const char* name) {
+  const char* variable = std::getenv("PATH");
+  std::string_view path = variable != nullptr ? variable : "/usr/bin:/bin";
+  while (!path.empty()) {
+    const size_t end = std::min(path.find(':'), path.size());
+    std::string program = fmt::format("{}/{}", path.substr(0, end), name);
+    if (program[0] == '/' && ::access(program.c_str(), X_OK) == 0) return program;
+    path.remove_prefix(std::min(end + 1, path.size()));
+  }
+  return {};
 }
 
 Result<void> RunHelperProgram(std::vector<std::string> argv, const HelperProgram::Setup& setup) {

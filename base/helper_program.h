@@ -41,6 +41,9 @@ class HelperProgram {
   bool in_shell_ = false;  // which tells its status: this process ignores SIGCHLD
 };
 
+// The first in the (absolute) directories of PATH that may be executed; empty if there is none.
+std::string FindProgram(const char* name);
+
 // Runs it to its end; kUnsupported where it fails, with the last line that it said.
 Result<void> RunHelperProgram(std::vector<std::string> argv, const HelperProgram::Setup& setup);
 

@@ -34,19 +34,6 @@ std::string ReadIfThere(const char* path) {
   return text ? std::move(*text) : std::string();
 }
 
-// In the directories of PATH; empty if there is none.
-std::string FindProgram(const char* name) {
-  const char* variable = std::getenv("PATH");
-  std::string_view path = variable != nullptr ? variable : "/usr/bin:/bin";
-  while (!path.empty()) {
-    const size_t end = std::min(path.find(':'), path.size());
-    std::string program = fmt::format("{}/{}", path.substr(0, end), name);
-    if (program[0] == '/' && ::access(program.c_str(), X_OK) == 0) return program;
-    path.remove_prefix(std::min(end + 1, path.size()));
-  }
-  return {};
-}
-
 Result<std::string> FindHelper(const char* name) {
   std::string program = FindProgram(name);
   if (program.empty()) return Fail(Errc::kUnsupported, "{}: not found in PATH", name);
@@ -65,7 +52,9 @@ std::vector<IdRange> CurrentMap(const IdKind& kind) {
   return ParseIdMap(ReadIfThere(fmt::format("/proc/self/{}", kind.map).c_str()));
 }
 
-// For root, who needs nobody's leave.
+// For root, who needs nobody's leave: the ids as they are, as podman run by root has them. Lines
+// for root in /etc/subuid do not count: with one, the same trees would have other owners on another
+// machine.
 Result<std::vector<IdRange>> RootRanges(const IdKind& kind) {
   std::vector<IdRange> map = IdentityRanges(CurrentMap(kind));
   if (map.size() > 1 || (map.size() == 1 && map[0].count > 1)) return map;
@@ -138,8 +127,8 @@ Result<void> Finish(HelperProgram& helper, const IdKind& kind) {
                             kind.helper, kind.ranges)));
 }
 
-// What the child has to say in the end: a mark, so that silence means that it was killed, and for a failure its
-// code, errno, message and hint, each ended by NUL.
+// What the child has to say in the end: a mark, so that silence means that it was killed, and for a
+// failure its code, errno, message and hint, each ended by NUL.
 constexpr char kDone = '.';
 
 std::string Describe(const Result<void>& done) {
@@ -250,7 +239,8 @@ Result<void> WriteIdMaps(pid_t pid, const IdMapping& mapping) {
 
 namespace {
 
-// The child's part. Never returns: what is below on the stack is the caller's, and may be anybody's.
+// The child's part. Never returns: what is below on the stack is the caller's, and may be
+// anybody's.
 [[noreturn]] void WorkAndReport(const std::function<Result<void>()>& work, int ready, int go,
                                 int report) noexcept {
   sys::Prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -259,8 +249,7 @@ namespace {
     if (done) done = work();
     static_cast<void>(WriteAll(report, Describe(done), "report"));
   } catch (const std::exception&) {
-    static_cast<void>(
-        WriteAll(report, Describe(Fail(Errc::kSystem, "out of memory")), "report"));
+    static_cast<void>(WriteAll(report, Describe(Fail(Errc::kSystem, "out of memory")), "report"));
   }
   sys::ExitNow(0);
 }

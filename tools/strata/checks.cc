@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/helper_program.h"
 #include "base/io.h"
 #include "base/sys.h"
 #include "base/temp_dir.h"
@@ -174,17 +175,6 @@ StoreChecks CheckStore(Context& context, const Check& proc, const Check* no_over
 
 // --- What more than one id needs
 
-bool InPath(const char* program) {
-  const char* variable = std::getenv("PATH");
-  std::string_view path = variable != nullptr ? variable : "/usr/bin:/bin";
-  while (!path.empty()) {
-    std::string_view directory = path.substr(0, path.find(':'));
-    path.remove_prefix(std::min(directory.size() + 1, path.size()));
-    if (::access(fmt::format("{}/{}", directory, program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
-}
-
 Check MoreIds(const Check& proc, const Check& userns) {
   Check check{.name = "subordinate ids",
               .effect =
@@ -204,7 +194,7 @@ Check MoreIds(const Check& proc, const Check& userns) {
 Check Fuse() {
   Check check{.name = "fuse-overlayfs",
               .effect = "no other way to stage where the kernel's overlay is refused"};
-  bool program = InPath("fuse-overlayfs");
+  bool program = !FindProgram("fuse-overlayfs").empty();
   const int device = ::access("/dev/fuse", R_OK | W_OK) == 0 ? 0 : errno;
   check.good = program && device == 0;
   if (!program) {
