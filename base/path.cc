@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/path.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
 namespace strata {
 
 Result<std::vector<std::string_view>> SplitPath(std::string_view path) {
@@ -65,6 +70,16 @@ size_t Utf8Length(std::string_view text) {
 }
 
 }  // namespace
+
+Result<std::string> AbsolutePath(std::string_view path) {
+  if (path.starts_with('/')) return std::string(path);
+  char* current = ::getcwd(nullptr, 0);
+  if (current == nullptr) return FailSys(errno, "getcwd");
+  std::string absolute = current;
+  std::free(current);
+  if (!path.empty() && path != ".") absolute.append("/").append(path);
+  return absolute;
+}
 
 std::string QuotePath(std::string_view path) {
   std::string quoted;

@@ -14,6 +14,7 @@
 #include <ctime>
 
 #include "base/io.h"
+#include "base/path.h"
 #include "base/remove_tree.h"
 #include "base/sys.h"
 #include "cache/durable.h"
@@ -103,7 +104,9 @@ Result<std::string> Store::DefaultPath() {
                         .Hint("export STRATA_STORE=DIR"));
 }
 
-Result<Store> Store::Open(const std::string& path) {
+Result<Store> Store::Open(const std::string& given) {
+  STRATA_ASSIGN_WITH(const std::string path, AbsolutePath(given),
+                     fmt::format("open store {}", given));
   auto root = OpenOrMake(path);
   if (!root) return Unexpected(NoStoreAccess(std::move(root).error(), path));
   struct stat st;

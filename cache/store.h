@@ -83,10 +83,10 @@ class Store {
  public:
   // $STRATA_STORE, else $XDG_DATA_HOME/strata, else ~/.local/share/strata.
   static Result<std::string> DefaultPath();
-  // Opens the store, and makes it where there is none.
+  // Opens the store, and makes it where there is none. A relative path is one below the working directory of now.
   static Result<Store> Open(const std::string& path);
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return path_; }  // absolute
   int fd() const { return root_.get(); }
   // The machine was restarted since the store was last written to, and now it cannot be: only what
   // is marked as durable may be used (durable.h).

@@ -9,10 +9,10 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 
 #include "base/child_report.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/process.h"
 #include "base/sys.h"
 #include "sandbox/child_plan.h"
@@ -240,10 +240,7 @@ static_assert(sizeof(Ending) <= 4096, "must fit PIPE_BUF, to be written at once"
 Result<int> RunHere(const StageCommand& command, std::optional<Error>* problem) {
   STRATA_ASSIGN(Pipe go, MakePipe());
   STRATA_ASSIGN(Pipe report, MakePipe());
-  char* cwd = ::getcwd(nullptr, 0);
-  if (cwd == nullptr) return FailSys(errno, "getcwd");
-  const std::string working_directory(cwd);
-  ::free(cwd);
+  STRATA_ASSIGN(const std::string working_directory, AbsolutePath("."));
   std::vector<const char*> lowers;
   for (const std::string& lower : command.lowers) lowers.push_back(lower.c_str());
   std::vector<char*> argv;

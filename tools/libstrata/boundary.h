@@ -62,8 +62,6 @@ inline std::string TextOrEmpty(const char* text) {
 Result<void> Need(const void* pointer, std::string_view name);
 // Up to the NULL; none for a NULL.
 std::vector<std::string> TextList(const char* const* texts);
-// Where the caller's working directory is not to matter later.
-Result<std::string> AbsolutePath(const std::string& path);
 
 // Whether `size` can be that of a struct of ours, of whatever version, or was never set.
 Result<void> CheckIsSize(size_t size, std::string_view type);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pthread.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <climits>
 #include <exception>
 #include <new>
 #include <system_error>
@@ -101,13 +98,6 @@ std::vector<std::string> TextList(const char* const* texts) {
   std::vector<std::string> list;
   for (; texts != nullptr && *texts != nullptr; ++texts) list.emplace_back(*texts);
   return list;
-}
-
-Result<std::string> AbsolutePath(const std::string& path) {
-  if (path.starts_with('/')) return path;
-  char current[PATH_MAX];
-  if (::getcwd(current, sizeof current) == nullptr) return FailSys(errno, "getcwd");
-  return fmt::format("{}/{}", current, path);
 }
 
 Result<void> CheckIsSize(size_t size, std::string_view type) {

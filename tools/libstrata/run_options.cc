@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/io.h"
+#include "base/path.h"
 #include "base/sys.h"
 #include "cache/store.h"
 #include "tools/libstrata/boundary.h"

@@ -33,7 +33,6 @@ int strata_store_open(const char* path, strata_store** store, strata_error** err
     } else if (where.empty()) {
       return strata::Fail(strata::Errc::kInvalid, "path is empty");
     }
-    STRATA_ASSIGN(where, strata::AbsolutePath(where));
     STRATA_ASSIGN(strata::Store opened, strata::Store::Open(where));
     *store = new strata_store{std::make_shared<const strata::Store>(std::move(opened))};
     return {};

@@ -2,10 +2,8 @@
 #include "tools/strata/run_options.h"
 
 #include <sys/capability.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
 
 #include "base/path.h"
@@ -15,16 +13,6 @@
 
 namespace strata {
 namespace {
-
-Result<std::string> AbsolutePath(std::string_view path) {
-  if (!path.empty() && path.front() == '/') return std::string(path);
-  char* current = ::getcwd(nullptr, 0);
-  if (current == nullptr) return FailSys(errno, "getcwd");
-  std::string absolute =
-      path.empty() || path == "." ? std::string(current) : fmt::format("{}/{}", current, path);
-  std::free(current);
-  return absolute;
-}
 
 Result<RunRequest::Mount> ParseBind(std::string_view text) {
   RunRequest::Mount mount;
