@@ -31,6 +31,14 @@ def test_cmake_finds_it(prefix, workshop):
     workshop.run(script, user="user").ok()
 
 
+def test_python_finds_the_library_of_its_prefix(prefix, workshop):
+    script = f"""
+        PYTHONPATH={prefix}/share/strata/python python3 -c 'import strata; strata.version(); strata.Store("store").close()
+        print(*{{line.split()[-1] for line in open("/proc/self/maps") if "libstrata" in line}})'
+        """
+    assert workshop.run(script, user="user").ok().out.startswith(f"{prefix}/lib")
+
+
 def test_executables_work_from_there(prefix, workshop):
     script = f"""
         {prefix}/bin/strata import -q --name bare /packages/bare.tar >/dev/null

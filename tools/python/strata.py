@@ -14,13 +14,15 @@ What fails raises strata.Error, which has the library's `code`, `errno`, message
 context manager and is freed by close(), at the latest with the object. Paths may be str, bytes or os.PathLike.
 strata.h is the manual of what the calls do, of threads and of fork.
 
-$STRATA_LIBRARY names the shared library; without it, it is libstrata.so.0 as the loader finds it.
+$STRATA_LIBRARY names the shared library; without it, it is the one of the prefix in which this module is installed, else
+libstrata.so.0 as the loader finds it.
 """
 
 import collections
 import ctypes
 import json
 import os
+import sys
 
 __all__ = [
     "Error", "Layer", "Overlap", "Result", "Root", "Set", "Stage", "Store", "Target", "version",
@@ -194,10 +196,26 @@ _RETURNS = {
 }  # fmt: skip
 
 
+def _find_library():
+    given = os.environ.get("STRATA_LIBRARY")
+    if given:
+        return given
+    prefix = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", ".."))
+    for directory in (f"lib/{getattr(sys.implementation, '_multiarch', '')}", "lib64", "lib"):
+        beside = os.path.join(prefix, directory, "libstrata.so.0")
+        if os.path.exists(beside):
+            return beside
+    return "libstrata.so.0"
+
+
 def _library():
     global _loaded
     if _loaded is None:
-        library = ctypes.CDLL(os.environ.get("STRATA_LIBRARY") or "libstrata.so.0")
+        path = _find_library()
+        try:
+            library = ctypes.CDLL(path)
+        except OSError as error:
+            raise OSError(f"{error} ($STRATA_LIBRARY can name the file)") from error
         for name, kind in _RETURNS.items():
             if hasattr(library, f"strata_{name}"):
                 getattr(library, f"strata_{name}").restype = kind
