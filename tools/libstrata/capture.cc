@@ -12,8 +12,10 @@
 namespace strata {
 namespace {
 
-// A mount that is still there could write to the layer. (One that is nowhere in this namespace
-// cannot be seen.)
+// Those who had the mount have let go of it; the kernel may be busy with that.
+constexpr int kUnmountMs = 1000;
+
+// Whatever holds the mount could still write to the layer.
 Result<void> CheckUnmounted(const strata_stage& stage) {
   if (!stage.mounted) return {};
   const std::string device = fmt::format("{}:{}", major(stage.device), minor(stage.device));
@@ -22,9 +24,16 @@ Result<void> CheckUnmounted(const strata_stage& stage) {
     if (mount.device != device) continue;
     return Unexpected(
         Error(Errc::kBusy, fmt::format("it is still mounted at {}", QuotePath(mount.directory)))
-            .Hint("unmount it first, not lazily"));
+            .Hint("unmount it first"));
   }
-  return {};
+  STRATA_ASSIGN(bool gone, stage.root->store->watches.IsGone(stage.watch, kUnmountMs));
+  if (gone) return {};
+  return Unexpected(
+      Error(Errc::kBusy, "something still holds the mount, and could write to the layer")
+          .Hint("it is unmounted here; what is left is a file of it that is open or mapped, a "
+                "descriptor of the "
+                "mount, a process in it, or another mount namespace: close or end that, and "
+                "capture again"));
 }
 
 Result<CaptureOptions> Translate(const strata_capture_options& given) {

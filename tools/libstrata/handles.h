@@ -10,11 +10,16 @@
 #include "cache/roots.h"
 #include "cache/store.h"
 #include "tools/libstrata/boundary.h"
+#include "tools/libstrata/mount_watch.h"
 
 namespace strata {
 
+struct OpenStore : Store {
+  explicit OpenStore(Store store) : Store(std::move(store)) {}
+  mutable MountWatches watches;
+};
 // Shared by all handles that were made of it.
-using StorePtr = std::shared_ptr<const Store>;
+using StorePtr = std::shared_ptr<const OpenStore>;
 
 struct RootData {
   StorePtr store;

@@ -15,6 +15,7 @@
 
 strata_stage::~strata_stage() {
   if (stage && !owner.IsOwn()) stage->Abandon();
+  if (watch >= 0 && owner.IsOwn()) root->store->watches.Forget(watch);
 }
 
 namespace strata {
@@ -67,11 +68,24 @@ Error ExplainMount(const ChildFailure& failure) {
       "unshare(CLONE_NEWUSER | CLONE_NEWNS) first");
 }
 
+// A capture has to know when it is gone. For a thread whose working directory is its own.
+Result<int> Watch(const OpenStore& store, const UniqueFd& mount) {
+  if (::fchdir(mount.get()) != 0) return FailSys(errno, "fchdir", "the mount");
+  Result<int> watch = store.watches.WatchHere();
+  // Whoever waits for the thread may go on, and unmount, before the kernel has ended it.
+  if (::fchdir(store.fd()) != 0) return FailSys(errno, "fchdir", store.path());
+  return watch;
+}
+
 Result<UniqueFd> Mount(strata_stage& handle) {
   Stage& stage = *handle.stage;
-  const Store& store = *handle.root->store;
+  const OpenStore& store = *handle.root->store;
+  if (!stage.upper().empty()) STRATA_TRY(store.watches.Prepare());
   // Used by old kernels only. In the scratch, which is ours alone; a read-only stage may have none.
-  STRATA_ASSIGN(std::string attach_at, stage.MakeDirectory("mnt"));
+  // It is there already where mounting has failed before.
+  if (handle.attach_at.empty()) {
+    STRATA_ASSIGN(handle.attach_at, stage.MakeDirectory("mnt"));
+  }
   std::vector<const char*> lowers;
   for (const std::string& lower : stage.lowers()) lowers.push_back(lower.c_str());
   OverlayPlan plan;
@@ -89,9 +103,11 @@ Result<UniqueFd> Mount(strata_stage& handle) {
   auto make = [&]() -> Result<void> {
     STRATA_TRY(CheckInStore(store));
     ChildFailure failure;
-    mount.reset(MountDetachedOverlay(plan, attach_at.c_str(), &failure));
-    if (mount.valid()) return {};
-    return Unexpected(ExplainMount(failure));
+    mount.reset(MountDetachedOverlay(plan, handle.attach_at.c_str(), &failure));
+    if (!mount.valid()) return Unexpected(ExplainMount(failure));
+    if (plan.upper == nullptr) return {};
+    STRATA_ASSIGN(handle.watch, Watch(store, mount));
+    return {};
   };
   STRATA_TRY(InDirectory(store.path(), make));
   struct stat st;

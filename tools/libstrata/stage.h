@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <optional>
+#include <string>
 
 #include "stager/stage.h"
 #include "tools/libstrata/fork_mark.h"
@@ -20,6 +21,8 @@ struct strata_stage {
   // Root shows and captures files with the owners that they have; who has one id, as its own.
   std::optional<strata::IdMapping> ids;
   strata::ForkMark owner;
+  std::string attach_at;
   bool mounted = false;  // it was, at some time
+  int watch = -1;        // of the mount (MountWatches), where it can be written to
   uint64_t device = 0;   // of the mount, as mountinfo has it
 };

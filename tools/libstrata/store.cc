@@ -34,7 +34,7 @@ int strata_store_open(const char* path, strata_store** store, strata_error** err
       return strata::Fail(strata::Errc::kInvalid, "path is empty");
     }
     STRATA_ASSIGN(strata::Store opened, strata::Store::Open(where));
-    *store = new strata_store{std::make_shared<const strata::Store>(std::move(opened))};
+    *store = new strata_store{std::make_shared<const strata::OpenStore>(std::move(opened))};
     return {};
   });
 }

@@ -331,7 +331,8 @@ STRATA_API int strata_stage_open(const strata_root* root, const strata_stage_opt
 /* A detached overlay mount, as fsmount(2) returns it, for move_mount(2) to wherever the caller
  * wants it; closed unused, it is gone. Made in the namespaces of the calling thread, which needs
  * CAP_SYS_ADMIN in them (root, or after unshare(CLONE_NEWUSER | CLONE_NEWNS)). Once for each stage.
- * The descriptor is the caller's. */
+ * The descriptor is the caller's. For one that can be written to, the store takes an inotify
+ * instance (fs.inotify.max_user_instances), one for all its stages. */
 STRATA_API int strata_stage_mount(strata_stage* stage, int* mount_fd, strata_error** error);
 /* The same, attached at `path`, an existing directory. The caller unmounts it (umount2). */
 STRATA_API int strata_stage_mount_at(strata_stage* stage, const char* path, strata_error** error);
@@ -345,9 +346,11 @@ typedef struct strata_capture_options {
   const strata_events* events;
 } strata_capture_options;
 
-/* What was written becomes a layer, without copying a file. The mount must be gone, and so must
- * every process that had it: unmount it first (a lazy unmount is not enough). Afterwards the stage
- * can only be freed. */
+/* What was written becomes a layer, without copying a file. A layer never changes, so nothing may
+ * be left that could write to it: STRATA_E_BUSY as long as the mount is attached anywhere, or
+ * anything else holds it (a descriptor of it, a file in it that is open or mapped, a process, a
+ * copy in another mount namespace), which the kernel tells. It waits a second for that. Then close
+ * it, and capture again. After a success the stage can only be freed. */
 STRATA_API int strata_stage_capture(strata_stage* stage, const strata_capture_options* options,
                                     strata_layer** layer, strata_error** error);
 /* Ends the lease and removes the scratch. Unmount before: what is still mounted keeps working,
