@@ -55,6 +55,7 @@ struct ChildPlan {
   int stdio[3];
   bool closed_stdio[3];  // to be closed when the command is executed
   ChildTerminal terminal;
+  bool terminal_is_stdin;
   char uid_map[64];  // written by pid 1; empty with a range of ids, which the parent maps
   char gid_map[64];
   bool has_range;
@@ -129,6 +130,8 @@ int MountExtras(const ChildPlan& plan, int root_fd, ChildFailure* failure) noexc
 
 // Of the command's process, in its root: makes its controlling terminal, and hands it to the parent.
 int MakeTerminal(const ChildPlan& plan, ChildFailure* failure) noexcept;
+// Of the leader of a session, whose standard input is one that no session has.
+int TakeTerminal(ChildFailure* failure) noexcept;
 
 int64_t MonotonicNs() noexcept;
 

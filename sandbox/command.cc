@@ -251,6 +251,7 @@ void RunCommand(const ChildPlan& plan, int ready_fd, int go_fd) noexcept {
     require(MakeTerminal(plan, &record.failure));
     ::close(plan.terminal.socket_fd);
   }
+  if (plan.terminal_is_stdin) require(TakeTerminal(&record.failure));
   CloseStandardStreams(plan);
   // Not before: pid 1 may not look at a process of another user, whose network it joins.
   if (plan.has_range) require(BecomeUser(plan, &record.failure));

@@ -131,6 +131,7 @@ void MakePlan(const SandboxSpec& spec, std::vector<int> held, int status_fd, int
   plan.private_network = spec.network == Network::kNone;
   plan.nested_userns = spec.nested_userns;
   plan.own_session = spec.own_session;
+  plan.terminal_is_stdin = spec.terminal_is_stdin;
   plan.stop_is_end = spec.stop_is_end;
   plan.in_library = spec.in_library;
   if (PidMaxIsNamespaced()) {

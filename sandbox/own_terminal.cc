@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The controlling terminal of a command: a pseudoterminal of the sandbox's own devpts, so that it
-// has a name inside and nobody outside can open it.
+// has a name inside and nobody outside can open it; or one that a library's caller brings.
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -37,6 +37,11 @@ int OpenSlave(int master, ChildFailure* failure) noexcept {
 }
 
 }  // namespace
+
+int TakeTerminal(ChildFailure* failure) noexcept {
+  const int rc = sys::Ioctl(STDIN_FILENO, TIOCSCTTY, nullptr);
+  return rc < 0 ? FailStep(failure, rc, "ioctl TIOCSCTTY", "standard input") : 0;
+}
 
 int MakeTerminal(const ChildPlan& plan, ChildFailure* failure) noexcept {
   const ChildTerminal& terminal = plan.terminal;

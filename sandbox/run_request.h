@@ -59,6 +59,7 @@ struct RunRequest {
 
   // See SandboxSpec.
   std::array<int, 3> stdio = {0, 1, 2};
+  bool terminal_is_stdin = false;
   bool in_library = false;
   std::optional<struct rlimit> open_files;
   // Where the work began, on CLOCK_MONOTONIC, if before Prepare().

@@ -212,6 +212,7 @@ SandboxSpec RunSession::MakeSpec(int signal_fd, int control_fd, Terminal* termin
   spec.capabilities = request_.capabilities;
   spec.stdio = request_.stdio;
   spec.terminal = terminal;
+  spec.terminal_is_stdin = request_.terminal_is_stdin;
   spec.open_files = request_.open_files;
   spec.limits = request_.limits;
   spec.timeout_ms = request_.timeout_ms;

@@ -97,6 +97,8 @@ struct SandboxSpec {
   // With own_session: the command gets a controlling terminal of its own, in place of those of its
   // standard streams that are this one (sandbox/terminal.h). Not owned.
   Terminal* terminal = nullptr;
+  // With own_session, without `terminal`: its standard input, a terminal that no session has, is the controlling one.
+  bool terminal_is_stdin = false;
   // Nobody is there to continue it: a command that stops itself (SIGSTOP, SIGTSTP ...) has ended by that signal.
   bool stop_is_end = false;
   std::optional<rlimit> open_files;      // RLIMIT_NOFILE of the command; else the caller's

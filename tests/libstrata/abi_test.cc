@@ -84,7 +84,7 @@ AT(strata_mount, target, 16);
 AT(strata_mount, bytes, 24);
 AT(strata_mount, reserved, 32);
 
-static_assert(sizeof(strata_run_options) == 224);
+static_assert(sizeof(strata_run_options) == 232);
 AT(strata_run_options, argv, 8);
 AT(strata_run_options, env, 16);
 AT(strata_run_options, flags, 24);
@@ -116,6 +116,21 @@ AT(strata_run_options, capture_ref, 192);
 AT(strata_run_options, set_mtime, 200);
 AT(strata_run_options, mtime, 208);
 AT(strata_run_options, events, 216);
+AT(strata_run_options, seccomp_file, 224);
+
+static_assert(sizeof(strata_entry) == 80);
+AT(strata_entry, path, 8);
+AT(strata_entry, type, 16);
+AT(strata_entry, flags, 20);
+AT(strata_entry, mode, 24);
+AT(strata_entry, uid, 28);
+AT(strata_entry, gid, 32);
+AT(strata_entry, mtime_nsec, 36);
+AT(strata_entry, mtime, 40);
+AT(strata_entry, bytes, 48);
+AT(strata_entry, sha256, 56);
+AT(strata_entry, target, 64);
+AT(strata_entry, hardlink, 72);
 #endif
 
 static_assert(STRATA_OK == 0 && STRATA_E_SYSTEM == -1 && STRATA_E_INVALID == -2 &&
@@ -140,7 +155,11 @@ static_assert(STRATA_NETWORK_NONE == 0 && STRATA_NETWORK_HOST == 1);
 static_assert(STRATA_RUN_READ_ONLY == 1 && STRATA_RUN_CAPTURE == 2 &&
               STRATA_RUN_CAPTURE_FAILED == 4 && STRATA_RUN_CLEAR_ENV == 8 &&
               STRATA_RUN_NESTED_USERNS == 16 && STRATA_RUN_IGNORE_CHOWN == 32 &&
-              STRATA_RUN_NO_SECCOMP == 64 && STRATA_RUN_SCRATCH_TMPFS == 128);
+              STRATA_RUN_NO_SECCOMP == 64 && STRATA_RUN_SCRATCH_TMPFS == 128 &&
+              STRATA_RUN_TERMINAL == 256 && STRATA_RUN_KEEP_FAILED == 512);
+static_assert(STRATA_ENTRY_DIRECTORY == 1 && STRATA_ENTRY_FILE == 2 && STRATA_ENTRY_SYMLINK == 3 &&
+              STRATA_ENTRY_FIFO == 4 && STRATA_ENTRY_WHITEOUT == 5 && STRATA_ENTRY_OPAQUE == 1 &&
+              STRATA_ENTRY_IMPLICIT == 2);
 static_assert(STRATA_ENDED == 1 && STRATA_TIMED_OUT == 2 && STRATA_NOT_EXECUTABLE == 3 &&
               STRATA_NO_COMMAND == 4 && STRATA_CANCELLED == 5);
 

@@ -58,6 +58,12 @@ static int count_overlap(void* user, const strata_overlap* overlap) {
   return 0;
 }
 
+static int count_file(void* user, const strata_entry* entry) {
+  CHECK(strcmp(entry->path, "/file") == 0 && entry->type == STRATA_ENTRY_FILE && entry->bytes == 4);
+  ++*(int*)user;
+  return 0;
+}
+
 static void count_message(void* user, strata_message_kind kind, const char* text) {
   CHECK(kind >= STRATA_MESSAGE_WARNING && text != NULL);
   ++*(int*)user;
@@ -73,6 +79,9 @@ static strata_layer* import_layers(strata_store* store) {
   CALL(strata_import(store, at("tree"), &options, &base, &error));
   CHECK(strlen(strata_layer_id(base)) == 64 && !strata_layer_existed(base));
   CHECK(strata_layer_entries(base) == 1 && strata_layer_bytes(base) == 4);
+  int files = 0;
+  CALL(strata_list_files(base, count_file, &files, &error));
+  CHECK(files == 1);
 
   strata_layer* other = NULL;
   int fd = open(at("other"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -191,7 +200,7 @@ static void run(strata_store* store) {
   CHECK(strata_result_outcome(result) == STRATA_ENDED && strata_result_status(result) == 0);
   CHECK(strata_result_signal(result) == 0 && strata_result_reason(result)[0] == '\0');
   CHECK(strata_layer_entries(strata_result_layer(result)) == 1);
-  CHECK(strata_result_json(result)[0] == '{');
+  CHECK(strata_result_json(result)[0] == '{' && strata_result_workspace(result) == NULL);
   strata_result_free(result);
   options.argv = nothing;
   CALL(strata_run(root, &options, &result, &error));

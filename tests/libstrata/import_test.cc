@@ -71,6 +71,24 @@ TEST_F(LibImport, ADescriptorIsReadFromWhereItIs) {
   ::close(fd);
 }
 
+TEST_F(LibImport, ADirectoryByItsDescriptorIsThatDirectory) {
+  Write("tree/etc/file", "content");
+  const int fd = ::open(Path("tree").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  Layer by_path = ImportPath(Path("tree"));
+  std::filesystem::rename(Path("tree"), Path("elsewhere"));
+  Write("tree/other", "not looked at");
+  EXPECT_STREQ(strata_layer_id(ImportFd(fd).get()), strata_layer_id(by_path.get()));
+  EXPECT_EQ(::fcntl(fd, F_GETFD), FD_CLOEXEC) << "the descriptor is the caller's";
+  ::close(fd);
+  strata_layer* layer = nullptr;
+  EXPECT_LT(strata_import_fd(store(), fd, nullptr, &layer, error()), 0) << "it is closed";
+  EXPECT_EQ(strata_error_errno(report_.get()), EBADF);
+  EXPECT_EQ(layer, nullptr);
+  const int path_only = ::open(Path("elsewhere").c_str(), O_PATH | O_CLOEXEC);
+  EXPECT_STREQ(strata_layer_id(ImportFd(path_only).get()), strata_layer_id(by_path.get()));
+  ::close(path_only);
+}
+
 TEST_F(LibImport, ErrorsNameTheSource) {
   strata_layer* layer = nullptr;
   Bad(strata_import(store(), Path("missing").c_str(), nullptr, &layer, error()), STRATA_E_SYSTEM);

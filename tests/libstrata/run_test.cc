@@ -2,7 +2,12 @@
 //
 // strata_run: what the command gets, and what becomes of what it does.
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/syscall.h>
+
+#include <cstddef>
 
 #include "tests/libstrata/run_fixture.h"
 
@@ -204,6 +209,39 @@ TEST_F(LibRun, ChownSucceedsWhereItIsToBeIgnored) {
   EXPECT_EQ(Status(options), 0);
 }
 
+TEST_F(LibRun, AFilterOfTheCallersTakesThePlaceOfTheDefaultOne) {
+  const auto number = static_cast<uint32_t>(offsetof(seccomp_data, nr));
+  const sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, number),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_chdir, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EXDEV),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  Write("filter", std::string(reinterpret_cast<const char*>(filter), sizeof filter));
+  const std::string path = Path("filter");
+  strata_run_options options =
+      Script("grep Seccomp: /proc/self/status > /host/out; cd /tmp 2> /dev/null || exit 5");
+  EXPECT_EQ(Status(options), 0) << Failure();
+  options.seccomp_file = path.c_str();
+  EXPECT_EQ(Status(options), 5) << Failure();
+  EXPECT_EQ(Written(), "Seccomp:\t2\n");
+
+  const auto refused = [&](strata_code code) {
+    strata_result* result = nullptr;
+    Bad(strata_run(root_.get(), &options, &result, error()), code);
+    return message();
+  };
+  options.flags = STRATA_RUN_NO_SECCOMP;
+  EXPECT_EQ(refused(STRATA_E_INVALID), "seccomp_file and STRATA_RUN_NO_SECCOMP exclude each other");
+  options.flags = 0;
+  Write("filter", "seven b");  // no whole number of instructions
+  EXPECT_EQ(refused(STRATA_E_INVALID).find("seccomp: "), 0U);
+  Write("filter", "");
+  EXPECT_EQ(refused(STRATA_E_INVALID).find("seccomp: "), 0U);
+  options.seccomp_file = "/nowhere";
+  EXPECT_EQ(refused(STRATA_E_SYSTEM), "seccomp: open /nowhere: No such file or directory");
+}
+
 // --- what becomes of what it writes
 
 TEST_F(LibRun, NothingIsKeptUnlessAsked) {
@@ -249,6 +287,24 @@ TEST_F(LibRun, AFailureCapturesNothingUnlessAsked) {
   EXPECT_EQ(strata_result_layer(result.get()), nullptr);
   options.flags |= STRATA_RUN_CAPTURE_FAILED;
   EXPECT_NE(strata_result_layer(Run(options).get()), nullptr);
+}
+
+TEST_F(LibRun, WhatAFailureWroteIsKeptWhereAsked) {
+  strata_run_options options = Script("echo x > /made; exit 3");
+  options.flags = STRATA_RUN_KEEP_FAILED;
+  RunResult failed = Run(options);
+  const char* workspace = strata_result_workspace(failed.get());
+  ASSERT_NE(workspace, nullptr);
+  strata_run_options look = Script("cat /made > /host/out");
+  look.workspace = workspace;
+  EXPECT_EQ(Status(look), 0);
+  EXPECT_EQ(Written(), "x\n");
+  look = Script("true");
+  look.flags = STRATA_RUN_KEEP_FAILED;
+  EXPECT_EQ(strata_result_workspace(Run(look).get()), nullptr) << "it has not failed";
+  options.flags |= STRATA_RUN_SCRATCH_TMPFS;
+  EXPECT_EQ(strata_result_workspace(Run(options).get()), nullptr) << "it is gone";
+  EXPECT_EQ(strata_result_workspace(nullptr), nullptr);
 }
 
 TEST_F(LibRun, AnOutputDirectoryIsCapturedOrDelivered) {

@@ -181,6 +181,32 @@ TEST_F(LibStageCapture, IsRefusedWhileAnotherMountNamespaceHasACopy) {
   });
 }
 
+TEST_F(LibStageCapture, TellsWhatWasTakenAway) {
+  Import("file", "x", "base");
+  const std::string place = NewDirectory("mnt");
+  InNamespaces([&] {
+    Store own = Open();
+    store_.swap(own);
+    Root root = Compose({"base"});
+    Stage stage = OpenStage(root.get());
+    Good(strata_stage_mount_at(stage.get(), place.c_str(), error()));
+    std::filesystem::remove(place + "/file");
+    EXPECT_EQ(::umount2(place.c_str(), 0), 0);
+    strata_layer* layer = nullptr;
+    Good(strata_stage_capture(stage.get(), nullptr, &layer, error()));
+    std::string told;
+    auto each = [](void* user, const strata_entry* entry) {
+      EXPECT_EQ(entry->type, STRATA_ENTRY_WHITEOUT);
+      EXPECT_TRUE(entry->sha256 == nullptr && entry->target == nullptr);
+      static_cast<std::string*>(user)->append(entry->path);
+      return 0;
+    };
+    Good(strata_list_files(layer, each, &told, error()));
+    EXPECT_EQ(told, "/file");
+    strata_layer_free(layer);
+  });
+}
+
 TEST_F(LibStageCapture, WorksInAChildThatSharesTheStore) {
   Import("file", "x", "base");
   const std::string place = NewDirectory("mnt");

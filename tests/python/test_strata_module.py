@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -44,7 +45,7 @@ def test_the_structs_are_those_of_the_header(tmp_path):
                for name, kind in vars(strata).items()
                if isinstance(kind, type) and issubclass(kind, ctypes.Structure) and hasattr(kind, "_fields_")}  # fmt: skip
     structs = {name.replace("__", "_"): kind for name, kind in structs.items()}
-    assert len(structs) == 13
+    assert len(structs) == 14
     lines = [f'printf("{name} %zu", sizeof({name}));' + "".join(
         f'printf(" %zu", offsetof({name}, {field[0]}));' for field in kind._fields_) + ' puts("");'
         for name, kind in structs.items()]  # fmt: skip
@@ -82,6 +83,27 @@ def test_a_directory_and_an_archive_are_imported(store, tree, tmp_path):
     assert list(store.refs()) == ["one"]
 
 
+def test_a_layer_lists_its_files(store, tree):
+    top = tree("one", {"usr/bin/tool": "content", os.fsdecode(b"odd \xff"): ""})
+    (top / "link").symlink_to(os.fsdecode(b"to \xff"))
+    os.link(top / "usr/bin/tool", top / "usr/bin/zwei")
+    with store.import_(top, mtime=7) as layer:
+        listed = {entry.path: entry for entry in layer.files()}
+        fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+        with store.import_(fd, mtime=7) as again:
+            assert again.id == layer.id
+        os.close(fd)
+    assert list(listed) == ["/link", os.fsdecode(b"/odd \xff"), "/usr", "/usr/bin", "/usr/bin/tool", "/usr/bin/zwei"]
+    tool = listed["/usr/bin/tool"]
+    assert (tool.type, tool.mode, tool.uid, tool.mtime, tool.bytes) == ("file", 0o644, 0, 7, 7)
+    assert (tool.sha256[:8], tool.target, tool.hardlink) == ("ed7002b4", None, None)
+    assert listed["/usr/bin/zwei"].hardlink == tool.path
+    assert (listed["/link"].type, listed["/link"].target) == ("symlink", os.fsdecode(b"to \xff"))
+    assert listed["/usr"].type == "directory" and not listed["/usr"].opaque
+    with pytest.raises(ValueError, match="this Layer is closed"):
+        layer.files()
+
+
 def test_errors_are_exceptions(store, tree):
     with pytest.raises(strata.Error, match="no layer") as caught:
         store.resolve("nothing")
@@ -112,6 +134,16 @@ def test_a_command_runs_in_a_sandbox(store, tree, tmp_path):
             stderr=-1, mounts=[("bind_ro", source, "/src")],
         ) as result:  # fmt: skip
             assert result.layer_id == store.resolve("made").id
+        with composed.run(["sh", "-c", "echo x >/made; exit 4"], flags="keep_failed") as result:
+            assert (result.status, result.workspace[:7]) == (4, "failed-")
+        with composed.run(["sh", "-c", "exit 0"], flags="keep_failed") as result:
+            assert result.workspace is None
+        allow = tmp_path / "allow"
+        allow.write_bytes(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))  # BPF_RET | BPF_K, SECCOMP_RET_ALLOW
+        with composed.run(["sh", "-c", "exit 5"], seccomp_file=allow) as result:
+            assert result.status == 5
+        with pytest.raises(strata.Error, match="stdin_fd is no terminal"):
+            composed.run(["sh"], stdin=-1, flags="terminal")
         with composed.run(["sh", "-c", "while :; do :; done"], timeout_ms=100, grace_ms=1) as result:
             assert (result.outcome, result.status) == ("timed-out", 124)
         with pytest.raises(TypeError, match="timeout"):

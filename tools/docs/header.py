@@ -163,7 +163,7 @@ def description(text):
     title, paragraphs, example = "", [], []
     for kind, content in roff.blocks(comment_text(text)):
         if kind == "code":
-            example = [re.sub(r" *//.*", "", line) for line in content]
+            example = content
         elif kind == "paragraph" and not content.startswith("SPDX"):
             if not title:
                 title = content.split(": ", 1)[1].rstrip(".")

@@ -15,6 +15,7 @@ struct strata_result {
   int signal = 0;
   std::string reason;
   std::unique_ptr<strata_layer> layer;
+  std::string workspace;  // "": none
   std::string json;
 };
 
@@ -66,6 +67,7 @@ Result<std::unique_ptr<strata_result>> RunInRoot(const RootData& root,
   result->outcome = OutcomeOf(ended.outcome);
   if (ended.status.signaled) result->signal = ended.status.value;
   result->json = StatsText(StatsOf(session, run.request, result->status, MonotonicNs()));
+  result->workspace = session.report().kept_workspace;
   if (std::optional<CaptureResult> captured = session.TakeReport().captured) {
     result->layer = LayerOf(root.store, std::move(*captured));
   }
@@ -109,6 +111,10 @@ const char* strata_result_reason(const strata_result* result) {
 
 const strata_layer* strata_result_layer(const strata_result* result) {
   return result != nullptr ? result->layer.get() : nullptr;
+}
+
+const char* strata_result_workspace(const strata_result* result) {
+  return result != nullptr && !result->workspace.empty() ? result->workspace.c_str() : nullptr;
 }
 
 const char* strata_result_json(const strata_result* result) {

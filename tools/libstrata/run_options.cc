@@ -2,6 +2,7 @@
 #include "tools/libstrata/run_options.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -16,7 +17,7 @@
 namespace strata {
 namespace {
 
-constexpr uint32_t kAllFlags = (STRATA_RUN_SCRATCH_TMPFS << 1) - 1;
+constexpr uint32_t kAllFlags = (STRATA_RUN_KEEP_FAILED << 1) - 1;
 constexpr uint64_t kMostPids = 4 << 20;       // the kernel's own
 constexpr uint64_t kMostMilliCpus = 8192000;  // the same
 constexpr uint64_t kMostMs = 315360000000;    // ten years
@@ -78,6 +79,7 @@ Result<void> TranslateChanges(const strata_run_options& given, RunRequest* reque
   request->read_only = (given.flags & STRATA_RUN_READ_ONLY) != 0;
   request->capture = (given.flags & STRATA_RUN_CAPTURE) != 0;
   request->capture_failed = (given.flags & STRATA_RUN_CAPTURE_FAILED) != 0;
+  request->keep_failed = (given.flags & STRATA_RUN_KEEP_FAILED) != 0;
   request->mtime = Mtime(given.set_mtime, given.mtime);
   if (given.capture_ref != nullptr) {
     request->capture_ref = given.capture_ref;
@@ -145,6 +147,13 @@ Result<void> TranslateSandbox(const strata_run_options& given, RunRequest* reque
   request->nested_userns = (given.flags & STRATA_RUN_NESTED_USERNS) != 0;
   if ((given.flags & STRATA_RUN_IGNORE_CHOWN) != 0) request->chown = ChownPolicy::kIgnore;
   if ((given.flags & STRATA_RUN_NO_SECCOMP) != 0) request->seccomp = RunRequest::Seccomp::kNone;
+  if (given.seccomp_file != nullptr) {
+    if (request->seccomp == RunRequest::Seccomp::kNone) {
+      return Fail(Errc::kInvalid, "seccomp_file and STRATA_RUN_NO_SECCOMP exclude each other");
+    }
+    request->seccomp = RunRequest::Seccomp::kFile;
+    STRATA_ASSIGN(request->seccomp_file, AbsolutePath(given.seccomp_file));
+  }
   request->capabilities = (DefaultCapabilities() | given.cap_add) & ~given.cap_drop;
   if (given.directory != nullptr) request->directory = given.directory;
   if (request->directory.empty() || request->directory.front() != '/') {
@@ -187,6 +196,10 @@ Result<void> ChooseStreams(const strata_run_options& given, TranslatedRun* run) 
                     sys::CheckFd(sys::DuplicateFd(streams[i]), "fcntl", kNames[i]));
       chosen = run->descriptors.back().get();
     }
+  }
+  run->request.terminal_is_stdin = (given.flags & STRATA_RUN_TERMINAL) != 0;
+  if (run->request.terminal_is_stdin && ::isatty(run->request.stdio[0]) == 0) {
+    return Fail(Errc::kInvalid, "STRATA_RUN_TERMINAL: stdin_fd is no terminal");
   }
   return {};
 }

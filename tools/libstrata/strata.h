@@ -10,10 +10,10 @@
  *     strata_set_new(store, &set, &error);
  *     strata_set_add(set, "base", &error);
  *     strata_set_add(set, "dir:/var/artifacts/zlib@sha256-77ab", &error);
- *     strata_compose(set, NULL, &root, &error);               // cached: a rebuild finds it
+ *     strata_compose(set, NULL, &root, &error);  // from the cache, or made
  *     strata_run_options options = {.size = sizeof options, .argv = argv};
- *     strata_run(root, &options, &result, &error);            // in a sandbox, or:
- *     strata_stage_open(root, NULL, &stage, &error);          // in namespaces of your own
+ *     strata_run(root, &options, &result, &error);  // in a sandbox, or:
+ *     strata_stage_open(root, NULL, &stage, &error);  // mounted by you
  *     strata_stage_mount(stage, &mount_fd, &error);
  *
  * CALLS. What can fail returns 0, or a negative strata_code, and then puts an error object at
@@ -211,8 +211,8 @@ typedef struct strata_import_options {
 STRATA_API int strata_import(const strata_store* store, const char* path,
                              const strata_import_options* options, strata_layer** layer,
                              strata_error** error);
-/* An archive from a file, pipe or socket; read from where it is. The descriptor stays the caller's.
- */
+/* An archive from a file, pipe or socket, read from where it is; or a directory (O_PATH will do),
+ * wherever its path leads to by now. The descriptor stays the caller's. */
 STRATA_API int strata_import_fd(const strata_store* store, int fd,
                                 const strata_import_options* options, strata_layer** layer,
                                 strata_error** error);
@@ -225,6 +225,43 @@ STRATA_API int strata_layer_existed(const strata_layer* layer);
 STRATA_API uint64_t strata_layer_entries(const strata_layer* layer);
 STRATA_API uint64_t strata_layer_bytes(const strata_layer* layer); /* of file content */
 STRATA_API void strata_layer_free(strata_layer* layer);
+
+typedef enum strata_entry_type {
+  STRATA_ENTRY_DIRECTORY = 1,
+  STRATA_ENTRY_FILE = 2,
+  STRATA_ENTRY_SYMLINK = 3,
+  STRATA_ENTRY_FIFO = 4,
+  STRATA_ENTRY_WHITEOUT = 5 /* takes away what lies below; has a path and nothing else */
+} strata_entry_type;
+
+enum {
+  STRATA_ENTRY_OPAQUE = 1 << 0,  /* a directory that hides what lies below */
+  STRATA_ENTRY_IMPLICIT = 1 << 1 /* a parent that an archive had no entry for */
+};
+
+/* One entry of a layer. The texts live until the callback returns. */
+typedef struct strata_entry {
+  size_t size;
+  const char* path; /* "/usr/bin/cc" */
+  strata_entry_type type;
+  uint32_t flags; /* STRATA_ENTRY_OPAQUE ... */
+  uint32_t mode;  /* permission bits, setuid, setgid, sticky */
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t mtime_nsec;
+  int64_t mtime;
+  uint64_t bytes;       /* of a file's content */
+  const char* sha256;   /* of a file's content, 64 hex digits; else NULL */
+  const char* target;   /* of a symlink; else NULL */
+  const char* hardlink; /* another path that is the same file; NULL for that one itself */
+} strata_entry;
+
+/* What the layer provides: calls `each` for every entry but "/", directories before what is in
+ * them, names sorted. From the manifest alone, as `strata files`; no file is opened. More than 0
+ * from `each` ends it, and is returned. STRATA_E_CORRUPT: the manifest is damaged. */
+STRATA_API int strata_list_files(const strata_layer* layer,
+                                 int (*each)(void* user, const strata_entry* entry), void* user,
+                                 strata_error** error);
 
 /* ---- Dependency sets and roots */
 
@@ -419,7 +456,14 @@ enum {
   STRATA_RUN_NESTED_USERNS = 1 << 4,  /* allow namespaces and mounts inside */
   STRATA_RUN_IGNORE_CHOWN = 1 << 5,   /* with one id: changing an owner succeeds and does nothing */
   STRATA_RUN_NO_SECCOMP = 1 << 6,     /* no filter of system calls */
-  STRATA_RUN_SCRATCH_TMPFS = 1 << 7   /* what is written is kept in memory meanwhile */
+  STRATA_RUN_SCRATCH_TMPFS = 1 << 7,  /* what is written is kept in memory meanwhile */
+  /* stdin_fd is the slave of a pseudoterminal of the caller's (posix_openpt), and becomes the
+   * command's controlling terminal: job control, Ctrl-C and Ctrl-Z work. Keep the master, relay
+   * what is typed and shown (put your own terminal into raw mode), set the size by TIOCSWINSZ;
+   * closing the master hangs up. The controlling terminal of any session, as your own, is refused.
+   */
+  STRATA_RUN_TERMINAL = 1 << 8,
+  STRATA_RUN_KEEP_FAILED = 1 << 9 /* of a command that failed: strata_result_workspace */
 };
 
 typedef struct strata_run_options {
@@ -463,6 +507,9 @@ typedef struct strata_run_options {
   int set_mtime;                /* of what is captured; else kept */
   int64_t mtime;
   const strata_events* events;
+  /* A filter of system calls in place of the default one: an array of struct sock_filter, as
+   * seccomp_export_bpf() writes it; read to its end before anything runs. */
+  const char* seccomp_file;
 } strata_run_options;
 
 typedef enum strata_outcome {
@@ -496,6 +543,10 @@ STRATA_API int strata_result_signal(
 STRATA_API const char* strata_result_reason(const strata_result* result);
 /* The captured layer; NULL where none was captured. Belongs to the result. */
 STRATA_API const strata_layer* strata_result_layer(const strata_result* result);
+/* With STRATA_RUN_KEEP_FAILED: the workspace that has what a command that failed wrote, to look
+ * around in (strata_run_options.workspace, `strata shell --workspace`). NULL where nothing is kept:
+ * it succeeded, or had nowhere to write but memory, an output or a scratch directory. */
+STRATA_API const char* strata_result_workspace(const strata_result* result);
 /* What `strata run --stats` writes: times of each step, resources, cache hit or miss ... */
 STRATA_API const char* strata_result_json(const strata_result* result);
 STRATA_API void strata_result_free(strata_result* result);

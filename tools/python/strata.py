@@ -25,7 +25,7 @@ import os
 import sys
 
 __all__ = [
-    "Error", "Layer", "Overlap", "Result", "Root", "Set", "Stage", "Store", "Target", "version",
+    "Entry", "Error", "Layer", "Overlap", "Result", "Root", "Set", "Stage", "Store", "Target", "version",
     "E_AMBIGUOUS", "E_BUSY", "E_CORRUPT", "E_EXISTS", "E_HOSTILE", "E_INVALID", "E_NOT_FOUND", "E_NO_MEMORY",
     "E_SYSTEM", "E_UNSUPPORTED",
 ]  # fmt: skip
@@ -41,12 +41,16 @@ _USERNS = {"auto": 0, "single": 1, "subuid": 2}
 _NETWORK = {"none": 0, "host": 1}
 _METHODS = ("auto", "overlay", "fuse", "hardlink", "reflink", "copy")
 _MOUNTS = {"bind": 0, "bind_ro": 1, "cow": 2, "tmpfs": 3, "cache": 4}
+_TYPES = {1: "directory", 2: "file", 3: "symlink", 4: "fifo", 5: "whiteout"}
 _OUTCOMES = {1: "ended", 2: "timed-out", 3: "not-executable", 4: "no-command", 5: "cancelled"}
 _RUN_FLAGS = {
     "read_only": 1 << 0, "capture": 1 << 1, "capture_failed": 1 << 2, "clear_env": 1 << 3, "nested_userns": 1 << 4,
-    "ignore_chown": 1 << 5, "no_seccomp": 1 << 6, "scratch_tmpfs": 1 << 7,
+    "ignore_chown": 1 << 5, "no_seccomp": 1 << 6, "scratch_tmpfs": 1 << 7, "terminal": 1 << 8, "keep_failed": 1 << 9,
 }  # fmt: skip
 
+Entry = collections.namedtuple(
+    "Entry", "path type mode uid gid mtime mtime_nsec bytes sha256 target hardlink opaque implicit"
+)
 Overlap = collections.namedtuple("Overlap", "path members conflict")
 Target = collections.namedtuple("Target", "kind id")
 
@@ -124,6 +128,15 @@ class _ImportOptions(_Options):
     ]  # fmt: skip
 
 
+class _Entry(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t), ("path", ctypes.c_char_p), ("type", ctypes.c_int), ("flags", ctypes.c_uint32),
+        ("mode", ctypes.c_uint32), ("uid", ctypes.c_uint32), ("gid", ctypes.c_uint32), ("mtime_nsec", ctypes.c_uint32),
+        ("mtime", ctypes.c_int64), ("bytes", ctypes.c_uint64), ("sha256", ctypes.c_char_p),
+        ("target", ctypes.c_char_p), ("hardlink", ctypes.c_char_p),
+    ]  # fmt: skip
+
+
 class _Overlap(ctypes.Structure):
     _fields_ = [
         ("size", ctypes.c_size_t), ("path", ctypes.c_char_p), ("members", ctypes.POINTER(ctypes.c_size_t)),
@@ -176,10 +189,12 @@ class _RunOptions(_Options):
         ("cap_drop", ctypes.c_uint64), ("scratch_bytes", ctypes.c_uint64), ("scratch_directory", ctypes.c_char_p),
         ("workspace", ctypes.c_char_p), ("output", ctypes.c_char_p), ("output_directory", ctypes.c_char_p),
         ("capture_ref", ctypes.c_char_p), ("set_mtime", ctypes.c_int), ("mtime", ctypes.c_int64), ("events", _events),
+        ("seccomp_file", ctypes.c_char_p),
     ]  # fmt: skip
 
 
 _each_ref = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(_Target))
+_each_entry = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_Entry))
 _each_overlap = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_Overlap))
 
 # --- the library
@@ -188,7 +203,7 @@ _loaded = None
 # What returns something else than an int. The others take what they are given: pointers, ints and bytes.
 _RETURNS = {
     **dict.fromkeys(
-        "version error_message error_hint store_path layer_id root_key root_lower result_reason result_json".split(),
+        "version error_message error_hint store_path layer_id root_key root_lower result_reason result_json result_workspace".split(),
         ctypes.c_char_p,
     ),
     "layer_entries": ctypes.c_uint64, "layer_bytes": ctypes.c_uint64,
@@ -391,7 +406,7 @@ class Store(_Handle):
 
     def import_(self, source, ref=None, format="auto", owner="auto", mtime=None, integrate=None, jobs=0,
                 progress=None, message=None):  # fmt: skip  # pylint: disable=redefined-builtin
-        """Makes a Layer of a directory or an archive: a path, or a descriptor to read an archive from."""
+        """Makes a Layer of a directory or an archive: a path, or a descriptor of one."""
         events = _Callbacks(progress, message)
         options = _ImportOptions(
             ref=_bytes(ref), format=_choice(_FORMAT, format, "format"), owner=_choice(_OWNER, owner, "owner"),
@@ -449,6 +464,26 @@ class Layer(_Handle):
     @property
     def bytes(self):
         return self._number("layer_bytes")
+
+    def files(self):
+        """[Entry(path, type, ...)]: what the layer provides, directories first, names sorted; from its manifest alone.
+
+        `type`: "directory", "file", "symlink", "fifo" or "whiteout", which takes away what lies below. `sha256` is of
+        files, `target` of symlinks, `hardlink` another path that is the same file; None of others.
+        """
+        found = []
+
+        def each(_user, entry):
+            one = entry[0]
+            texts = (None if text is None else os.fsdecode(text) for text in (one.sha256, one.target, one.hardlink))
+            found.append(Entry(
+                os.fsdecode(one.path), _TYPES[one.type], one.mode, one.uid, one.gid, one.mtime, one.mtime_nsec,
+                one.bytes, *texts, bool(one.flags & 1), bool(one.flags & 2),
+            ))  # fmt: skip
+            return 0
+
+        _call("list_files", self.handle, _each_entry(each), None)
+        return found
 
 
 class Set(_Handle):
@@ -549,7 +584,7 @@ class Root(_Handle):
     def run(self, argv, *, env=None, flags=(), mounts=(), userns="auto", network="none", stdin=0, stdout=0, stderr=0,
             control_fd=0, directory=None, hostname=None, uid=0, gid=0, timeout_ms=0, grace_ms=0, memory=0, pids=0,
             cpu_millis=0, cap_add=0, cap_drop=0, scratch_bytes=0, scratch_directory=None, workspace=None, output=None,
-            output_directory=None, capture_ref=None, mtime=None, progress=None, message=None):  # fmt: skip
+            output_directory=None, capture_ref=None, mtime=None, seccomp_file=None, progress=None, message=None):  # fmt: skip
         """Runs a command in a sandbox, waits for it, and returns a Result.
 
         `env`: a dict, added to the default variables. `flags`: names of STRATA_RUN_*, ["read_only"]. `mounts`:
@@ -573,7 +608,7 @@ class Root(_Handle):
             timeout_ms=timeout_ms, grace_ms=grace_ms, memory=memory, pids=pids, cpu_millis=cpu_millis, cap_add=cap_add,
             cap_drop=cap_drop, scratch_bytes=scratch_bytes, scratch_directory=_bytes(scratch_directory),
             workspace=_bytes(workspace), output=_bytes(output), output_directory=_bytes(output_directory),
-            capture_ref=_bytes(capture_ref), events=events.pointer, **_mtime(mtime),
+            capture_ref=_bytes(capture_ref), events=events.pointer, seccomp_file=_bytes(seccomp_file), **_mtime(mtime),
         )  # fmt: skip
         result = ctypes.c_void_p()
         events.call("run", self.handle, ctypes.byref(options), ctypes.byref(result))
@@ -596,7 +631,7 @@ class Stage(_Handle):
         _call("stage_mount_at", self.handle, _bytes(path))
 
     def capture(self, ref=None, mtime=None, leave_out=None, progress=None, message=None):
-        """What was written, as a Layer. The mount must be gone, and so must everyone who had it."""
+        """What was written, as a Layer. E_BUSY while the mount, or anything that could write to it, is there."""
         events = _Callbacks(progress, message)
         options = _CaptureOptions(
             ref=_bytes(ref), leave_out=_array(leave_out), events=events.pointer, **_mtime(mtime)
@@ -635,6 +670,11 @@ class Result(_Handle):
         """Of the captured layer; None where none was captured."""
         layer = _library().strata_result_layer(self.handle)
         return os.fsdecode(_library().strata_layer_id(ctypes.c_void_p(layer))) if layer else None
+
+    @property
+    def workspace(self):
+        """With the flag "keep_failed": the workspace that has what a command that failed wrote; else None."""
+        return self._text("result_workspace")
 
     @property
     def stats(self):
