@@ -91,9 +91,8 @@ constinit const CommandSpec kDoctorCommand = {
     .summary = "Say what this machine can do, what is missing, and how to fix it",
     .usage = "[--json]",
     .description =
-        "Everything is tried, nothing is concluded from version numbers. What cannot work without "
-        "another thing "
-        "that failed is named there, and not tried.\n\n"
+        "Everything is tried, nothing is concluded from version numbers. What cannot work without\n"
+        "another thing that failed is named there, and not tried.\n\n"
         "The exit status is 0 when `strata run` can work, else 1.",
     .options = kDoctorOptions,
     .run = Doctor,
