@@ -169,7 +169,7 @@ class Stress:
         else:
             self.counts[f"{what} lost a race"] += 1
             allowed = set(NAMES) & set(arguments) and RACES.get(what)
-            assert allowed and allowed.search(err), f"{arguments}: {process.returncode}: {err}"
+            assert allowed and allowed.search(err), f"{arguments}: {process.returncode}: {out}{err}"
 
     def kill_one(self):
         process = self.chance.choice(list(self.running))
