@@ -137,6 +137,8 @@ def test_keep_failed_prints_a_command_that_shows_what_failed(strata, base):
     shell = strata("shell", *words, input="cat /usr/a; exit 5\n")
     assert "evidence" in shell.stdout
     assert shell.returncode == 5
+    strata(*shlex.split(re.search(r"strata (rm .*)", done.stderr)[1])).ok()
+    assert strata("list", "workspaces").ok().stdout == ""
 
 
 def test_keep_failed_keeps_what_a_timeout_ended(strata, base):

@@ -107,6 +107,9 @@ class Invocation {
     const char* userns = request_.ids.userns == Userns::kSubuid ? " --userns subuid" : "";
     PrintWarning(fmt::format("look at what failed: strata shell{} --workspace {} {}", userns,
                              workspace, layers));
+    if (request_.workspace.empty()) {
+      PrintWarning(fmt::format("remove it again: strata rm --workspace {}", workspace));
+    }
   }
 
   Context& context_;
