@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
 #include <set>
 #include <thread>
 
@@ -157,7 +158,7 @@ TEST_F(LibImport, ProgressIsToldWhileItTakesLongAndInTheEnd) {
   } told;
   std::thread writer([&, bytes = Read(Tar("file", std::string(100000, 'x')))] {
     EXPECT_EQ(::write(ends[1], bytes.data(), 4096), 4096);
-    for (int i = 0; i < 60000 && told.times < 2; ++i) ::usleep(2000);
+    for (int i = 0; i < 60000 && told.times < 1; ++i) ::usleep(2000);
     for (size_t at = 4096; at < bytes.size();) {
       ssize_t size = ::write(ends[1], bytes.data() + at, bytes.size() - at);
       if (size <= 0) break;
@@ -171,6 +172,7 @@ TEST_F(LibImport, ProgressIsToldWhileItTakesLongAndInTheEnd) {
   events.progress = [](void* user, const strata_progress* progress) {
     EXPECT_EQ(progress->size, sizeof *progress);
     auto& seen = *static_cast<Told*>(user);
+    EXPECT_TRUE(seen.times == 0 || std::memcmp(progress, &seen.last, sizeof *progress) != 0);
     seen.last = *progress;
     ++seen.times;
   };
@@ -182,7 +184,7 @@ TEST_F(LibImport, ProgressIsToldWhileItTakesLongAndInTheEnd) {
   writer.join();
   ::close(ends[0]);
   strata_layer_free(layer);
-  EXPECT_GE(told.times, 3);
+  EXPECT_GE(told.times, 2);
   EXPECT_EQ(told.last.entries, 1U);
   EXPECT_GT(told.last.bytes, 100000U);
 
@@ -190,6 +192,7 @@ TEST_F(LibImport, ProgressIsToldWhileItTakesLongAndInTheEnd) {
   // once.
   for (int i = 0; i < 50; ++i) {
     told.times = 0;
+    told.last = {};
     Write("tree/file", std::to_string(i));
     ImportPath(Path("tree"), &options);
     if (told.times <= 1) return;

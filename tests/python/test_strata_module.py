@@ -142,6 +142,11 @@ def test_a_command_runs_in_a_sandbox(store, tree, tmp_path):
         allow.write_bytes(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))  # BPF_RET | BPF_K, SECCOMP_RET_ALLOW
         with composed.run(["sh", "-c", "exit 5"], seccomp_file=allow) as result:
             assert result.status == 5
+        with pytest.raises(TypeError, match="'true': a list of texts is needed"):
+            composed.run("true")
+        for hostile in ({"argv": ["sh", "a\0b"]}, {"hostname": "a\0b"}, {"env": {"K": "a\0b"}}):
+            with pytest.raises(ValueError, match="a NUL byte in b'.*a.x00b'"):
+                composed.run(**{"argv": ["sh"], **hostile})
         with pytest.raises(strata.Error, match="stdin_fd is no terminal"):
             composed.run(["sh"], stdin=-1, flags="terminal")
         with composed.run(["sh", "-c", "while :; do :; done"], timeout_ms=100, grace_ms=1) as result:

@@ -2,6 +2,7 @@
 #include "tools/libstrata/events.h"
 
 #include <chrono>
+#include <cstring>
 
 #include "base/own_thread.h"
 #include "tools/libstrata/boundary.h"
@@ -58,7 +59,9 @@ void Events::Tell() {
   now.total_bytes = progress_->total_bytes;
   now.entries = progress_->entries;
   now.total_entries = progress_->total_entries;
+  if (told_ && std::memcmp(&now, &last_told_, sizeof now) == 0) return;
   told_ = true;
+  last_told_ = now;
   events_.progress(events_.user, &now);
 }
 

@@ -40,6 +40,7 @@ class Events {
   std::condition_variable ended_;
   bool end_ = false;
   bool told_ = false;
+  strata_progress last_told_{};  // if `told_`
   const Progress* progress_ = nullptr;
   std::thread ticker_;
 };

@@ -122,7 +122,8 @@ typedef enum strata_message_kind {
 typedef struct strata_events {
   size_t size;
   void* user; /* handed to the callbacks */
-  /* About ten times a second, and once at the end of what took longer than that. May be NULL. */
+  /* About ten times a second, while there is something new to tell, and at the end of what took
+   * longer than that. May be NULL. */
   void (*progress)(void* user, const strata_progress* progress);
   /* `text` has no newline at its end. May be NULL. */
   void (*message)(void* user, strata_message_kind kind, const char* text);

@@ -263,15 +263,25 @@ def _call(name, *arguments):
         library.strata_error_free(error)
 
 
+def _text(text):
+    text = os.fsencode(text)
+    if b"\0" in text:  # C would see what is before it
+        raise ValueError(f"a NUL byte in {text!r}")
+    return text
+
+
 def _bytes(path):
-    return None if path is None else os.fsencode(path)
+    return None if path is None else _text(path)
 
 
 def _array(texts):
     """A NULL-terminated array; NULL for None."""
     if texts is None:
         return None
-    return (ctypes.c_char_p * (len(texts) + 1))(*map(os.fsencode, texts), None)
+    if isinstance(texts, (str, bytes)):
+        raise TypeError(f"{texts!r}: a list of texts is needed, not one")
+    texts = [_text(text) for text in texts]
+    return (ctypes.c_char_p * (len(texts) + 1))(*texts, None)
 
 
 def _choice(table, value, what):
