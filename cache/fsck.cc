@@ -91,6 +91,25 @@ class Checker {
     return VerifyOwnTree(store_.fd(), path, id, verify);
   }
 
+  // What `verify` says of the layer at `path`, under a lease: else somebody could remove it while
+  // its files are read, and make it again, and it would seem to lack them. None where it has no
+  // tree.
+  template <typename VerifyIt>
+  Result<std::vector<TreeDamage>> VerifyLeased(const std::string& path, const VerifyIt& verify) {
+    const std::string tree = path + "/tree";
+    for (;;) {
+      auto lease = FileLock::OnDirectory(store_.fd(), tree, LockMode::kShared, LockWait::kBlock);
+      STRATA_ASSIGN(std::vector<TreeDamage> damages, verify());
+      if (damages.empty() || !lease) return damages;
+      struct stat verified;
+      struct stat there;
+      if (::fstat(lease->fd(), &verified) != 0) return FailSys(errno, "fstat", tree);
+      const bool same = sys::FstatAt(store_.fd(), tree.c_str(), &there) != 0 ||
+                        (there.st_dev == verified.st_dev && there.st_ino == verified.st_ino);
+      if (same) return damages;  // else an import has put a whole one there
+    }
+  }
+
   FsckFinding& Found(Kind kind, std::string name, std::vector<TreeDamage> damages) {
     FsckFinding& finding = report_.findings.emplace_back();
     finding.kind = kind;
@@ -125,7 +144,8 @@ class Checker {
       if (!Exists(store_, path)) --report_.layers;  // somebody has removed it
       return {};
     }
-    STRATA_ASSIGN_WITH(std::vector<TreeDamage> damages, Verify(path, id),
+    STRATA_ASSIGN_WITH(std::vector<TreeDamage> damages,
+                       VerifyLeased(path, [&] { return Verify(path, id); }),
                        fmt::format("layer {:.12}", id.Hex()));
     if (damages.empty()) ClearDamaged(store_, id);
     if (damages.empty() || !Exists(store_, path)) return {};
@@ -239,7 +259,8 @@ class Checker {
   Result<void> CheckDerived(const std::string& name) {
     const std::string path = "derived/" + name;
     ++report_.derived;
-    STRATA_ASSIGN_WITH(std::vector<TreeDamage> damages, VerifyDerived(name),
+    STRATA_ASSIGN_WITH(std::vector<TreeDamage> damages,
+                       VerifyLeased(path, [&] { return VerifyDerived(name); }),
                        fmt::format("derived layer {}", name));
     if (damages.empty() || !Exists(store_, path)) return {};
     FsckFinding& finding = Found(Kind::kDerived, name, std::move(damages));
