@@ -5,6 +5,7 @@ import subprocess
 import time
 
 import pytest
+import waiting
 
 HOUR = 3600
 
@@ -130,3 +131,20 @@ def test_a_store_that_cannot_be_written_to_is_an_error_that_says_so(strata, stor
     assert result.returncode == 1
     assert f"strata: collect layers: rename layers/{unnamed}: {reason}\n" in result.stderr
     assert (store / "layers" / unnamed).is_dir()
+
+
+def test_after_gc_all_rm_removes_a_store(strata, store, base):
+    """Though a sandbox that was killed leaves a directory of overlayfs that its owner may not read."""
+    strata("run", "--workspace", "w", "--cache", "c:/c", "base", "--", "touch", "/c/x", "/y").ok()
+    killed = strata.start("run", "base", "--", "sh", "-c", "echo up; exec sleep 600", stdout=subprocess.PIPE)
+    waiting.read_until(killed, b"up")
+    killed.kill()
+    killed.communicate()
+
+    def collected():
+        strata("gc", "--all").ok()
+        return not os.listdir(store / "stages")
+
+    strata("rm", "--workspace", "w", "--cache", "c").ok()
+    waiting.until(collected, "gc to find the sandbox dead")
+    subprocess.run(["rm", "-rf", store], check=True)

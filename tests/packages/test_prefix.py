@@ -32,10 +32,8 @@ def test_cmake_finds_it(prefix, workshop):
 
 
 def test_python_finds_the_library_of_its_prefix(prefix, workshop):
-    script = f"""
-        PYTHONPATH={prefix}/share/strata/python python3 -c 'import strata; strata.version(); strata.Store("store").close()
-        print(*{{line.split()[-1] for line in open("/proc/self/maps") if "libstrata" in line}})'
-        """
+    used = 'import strata; strata.version(); print(*{line.split()[-1] for line in open("/proc/self/maps") if "libstrata" in line})'
+    script = f"PYTHONPATH={prefix}/share/strata/python python3 -c '{used}'"
     assert workshop.run(script, user="user").ok().out.startswith(f"{prefix}/lib")
 
 

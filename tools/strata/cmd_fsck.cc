@@ -81,7 +81,7 @@ void PrintSummary(Output& out, const FsckReport& report, const Names& names, boo
               text == "-" ? "" : fmt::format(", which was {}", text));
   }
   if (report.leftovers > 0) {
-    out.Print("{} of killed processes: the next import takes them away\n",
+    out.Print("{} of killed processes: `strata gc` takes them away\n",
               Count(report.leftovers, "leftover"));
   }
   if (report.put_aside > 0) {
