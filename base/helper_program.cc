@@ -142,7 +142,7 @@ std::string FindProgram(const char* name) {
   while (!path.empty()) {
     const size_t end = std::min(path.find(':'), path.size());
     std::string program = fmt::format("{}/{}", path.substr(0, end), name);
-    if (program[0] == '/' && ::access(program.c_str(), X_OK) == 0) return program;
+    if (end > 0 && program[0] == '/' && ::access(program.c_str(), X_OK) == 0) return program;
     path.remove_prefix(std::min(end + 1, path.size()));
   }
   return {};

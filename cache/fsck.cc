@@ -251,7 +251,7 @@ class Checker {
     STRATA_ASSIGN(std::vector<TreeDamage> damages, Verify(path, std::nullopt));
     auto manifest = Manifest::Open(store_.fd(), path + "/manifest");
     if (!manifest) return damages;  // which says why
-    STRATA_ASSIGN(std::string problem, CheckProviders(store_, path, manifest->size()));
+    std::string problem = CheckProviders(store_, path, manifest->size());
     if (!problem.empty()) damages.push_back({kProvidersFile, std::move(problem)});
     return damages;
   }

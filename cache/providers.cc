@@ -76,10 +76,10 @@ std::optional<Providers> ReadProviders(const Store& store, const std::string& pa
   return DecodeProviders(*bytes);
 }
 
-Result<std::string> CheckProviders(const Store& store, const std::string& path, size_t entries) {
+std::string CheckProviders(const Store& store, const std::string& path, size_t entries) {
   auto bytes = ReadFile(store.fd(), path + "/" + kProvidersFile, kLimit);
   if (!bytes && bytes.error().sys_errno() == ENOENT) return std::string();
-  if (!bytes) return Unexpected(std::move(bytes).error());
+  if (!bytes) return bytes.error().message();
   const std::optional<Providers> providers = DecodeProviders(*bytes);
   if (!providers) return std::string("is damaged");
   if (providers->entries.size() != entries) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a segment remembers of the layers that it was made of (format.md, "Providers"): for each entry,
-// whose it is and how many have it. So the root of a set that differs in a few layers is found without
-// opening the manifests of all the others.
+// What a segment remembers of the layers that it was made of (format.md, "Providers"): for each
+// entry, whose it is and how many have it. So the root of a set that differs in a few layers is
+// found without opening the manifests of all the others.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,6 @@ inline constexpr char kProvidersFile[] = "providers";
 // Of "derived/NAME"; nothing where it has none, or a damaged one.
 std::optional<Providers> ReadProviders(const Store& store, const std::string& path);
 // What is wrong with it; empty where it has none, or a good one for a manifest of so many entries.
-Result<std::string> CheckProviders(const Store& store, const std::string& path, size_t entries);
+std::string CheckProviders(const Store& store, const std::string& path, size_t entries);
 
 }  // namespace strata

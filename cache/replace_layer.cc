@@ -32,20 +32,22 @@ bool LooksWhole(const Store& store, const LayerId& id) {
   return !damages || damages->empty();
 }
 
-Result<void> ExchangeLayer(const Store& store, const std::string& replacement, const LayerId& id) {
+Result<bool> ExchangeLayer(const Store& store, const std::string& replacement, const LayerId& id) {
   const std::string path = LayerPathIn("layers", id);
   auto rename = [&](const std::string& from, const std::string& to, unsigned flags) {
     return sys::RenameAt2(store.fd(), from.c_str(), store.fd(), to.c_str(), flags);
   };
   int rc = rename(replacement, path, RENAME_EXCHANGE);
-  if (rc >= 0) return {};
+  if (rc >= 0) return true;
   if (rc != -EINVAL && rc != -ENOSYS) return FailSys(-rc, "rename", path);
   // A file system that cannot exchange (NFS): for a moment there is none. Who is killed in between
   // leaves it to the next import.
   const std::string aside = NameForReplaced(id);
   STRATA_TRY(sys::Check(rename(path, aside, 0), "rename", path));
-  STRATA_TRY(sys::Check(rename(replacement, path, 0), "rename", replacement));
-  return {};
+  rc = rename(replacement, path, 0);
+  if (rc == -EEXIST || rc == -ENOTEMPTY) return false;
+  STRATA_TRY(sys::Check(rc, "rename", replacement));
+  return true;
 }
 
 std::string NameForReplaced(const LayerId& id) {

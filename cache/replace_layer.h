@@ -19,8 +19,9 @@ namespace strata {
 bool LooksWhole(const Store& store, const LayerId& id);
 
 // Puts the complete layer `replacement`, which has a name by NameForReplaced, in the place of
-// layers/ID, and that there.
-Result<void> ExchangeLayer(const Store& store, const std::string& replacement, const LayerId& id);
+// layers/ID, and that there. False where somebody else has put one into that place meanwhile: then
+// the replacement is among the damaged ones, for gc.
+Result<bool> ExchangeLayer(const Store& store, const std::string& replacement, const LayerId& id);
 
 // "damaged/ID.RANDOM", and back from "ID.RANDOM"; nothing for a layer that fsck has put aside.
 std::string NameForReplaced(const LayerId& id);

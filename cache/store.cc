@@ -280,6 +280,8 @@ Result<PublishedLayer> Store::Publish(PendingLayer pending,
         FileLock::OnDirectory(root_.get(), path + "/tree", LockMode::kShared, LockWait::kBlock);
     FileLock lock;
     if (lease && LooksWhole(*this, id)) {
+      STRATA_ASSIGN(const bool still, LeadsTo(*lease, path + "/tree"));
+      if (!still) continue;  // another import has replaced it meanwhile
       // For the collector it is as good as new, although its directory is as old as it is.
       static_cast<void>(::utimensat(root_.get(), (path + "/manifest").c_str(), nullptr, 0));
       return PublishedLayer{id, true, false, LayerLease(std::move(*lease))};
@@ -299,6 +301,12 @@ Result<PublishedLayer> Store::Publish(PendingLayer pending,
     if (in_the_way) {
       const std::string trash = "trash/" + RandomName();
       sys::RenameAt2(root_.get(), path.c_str(), root_.get(), trash.c_str());
+      struct stat st;
+      if (sys::FstatAt(root_.get(), (trash + "/tree").c_str(), &st) == 0 && S_ISDIR(st.st_mode)) {
+        // Another import was faster, and what was taken is its layer.
+        sys::RenameAt2(root_.get(), trash.c_str(), root_.get(), path.c_str());
+        continue;
+      }
       static_cast<void>(RemoveTree(root_.get(), trash));
     }
     STRATA_ASSIGN_WITH(bool published, PublishAs(pending, manifest, path, lock),
@@ -309,21 +317,26 @@ Result<PublishedLayer> Store::Publish(PendingLayer pending,
   }
 }
 
+Result<bool> Store::LeadsTo(const FileLock& lock, const std::string& path) const {
+  struct stat held;
+  struct stat there;
+  if (::fstat(lock.fd(), &held) != 0) return FailSys(errno, "fstat", path);
+  const int rc = sys::FstatAt(root_.get(), path.c_str(), &there);
+  return rc == 0 && there.st_dev == held.st_dev && there.st_ino == held.st_ino;
+}
+
 Result<bool> Store::Replace(PendingLayer& pending, const std::vector<uint8_t>& manifest,
                             const LayerId& id, const FileLock& old, FileLock& lease) const {
   STRATA_TRY(OpenDir("damaged"));
   STRATA_ASSIGN(FileLock turn, FileLock::OnDirectory(root_.get(), "damaged", LockMode::kExclusive,
                                                      LockWait::kBlock));
-  struct stat judged;
-  struct stat there;
-  if (::fstat(old.fd(), &judged) != 0) return FailSys(errno, "fstat", "tree");
-  int rc = sys::FstatAt(root_.get(), (LayerPath(id) + "/tree").c_str(), &there);
-  if (rc < 0 || there.st_ino != judged.st_ino) return false;  // another import was faster
+  STRATA_ASSIGN(const bool still, LeadsTo(old, LayerPath(id) + "/tree"));
+  if (!still) return false;  // another import was faster
   // Complete and aside before it is exchanged: who is killed in between leaves what gc removes.
   const std::string aside = NameForReplaced(id);
-  STRATA_TRY(PublishAs(pending, manifest, aside, lease));
-  STRATA_TRY(ExchangeLayer(*this, aside, id));
-  return true;
+  STRATA_ASSIGN(const bool published, PublishAs(pending, manifest, aside, lease));
+  if (!published) return false;
+  return ExchangeLayer(*this, aside, id);
 }
 
 Result<void> Store::PublishDerived(PendingLayer pending, const std::vector<uint8_t>& manifest,

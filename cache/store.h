@@ -154,6 +154,8 @@ class Store {
   // False where there is one. `lease`: on the tree, from before it is visible.
   Result<bool> PublishAs(PendingLayer& pending, const std::vector<uint8_t>& manifest,
                          const std::string& path, FileLock& lease) const;
+  // Whether `path` still leads to the directory that is locked.
+  Result<bool> LeadsTo(const FileLock& lock, const std::string& path) const;
   // False where `old`, on the tree of the damaged one, is not in its place any more.
   Result<bool> Replace(PendingLayer& pending, const std::vector<uint8_t>& manifest,
                        const LayerId& id, const FileLock& old, FileLock& lease) const;

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <tuple>
 
@@ -46,6 +47,15 @@ std::string_view KindOf(mode_t mode) {
   if (S_ISCHR(mode)) return "a character device";
   if (S_ISBLK(mode)) return "a block device";
   return "a socket";
+}
+
+// A file system that cannot hold a time has the nearest that it can: from 1901 on, and to 2038,
+// 2446 or 2486.
+bool HasMtime(const ManifestEntry& e, const struct stat& st) {
+  const int64_t there = st.st_mtim.tv_sec;
+  if (there == e.mtime_sec) return st.st_mtim.tv_nsec == long{e.mtime_nsec};
+  if (e.mtime_sec > there) return there >= INT32_MAX;
+  return e.mtime_sec < INT32_MIN && there <= INT32_MIN;
 }
 
 bool HasType(EntryType type, const struct stat& st) {
@@ -142,7 +152,7 @@ class Verifier {
       Add(index, fmt::format("has mode {:04o}, not {:04o}", st.st_mode & 07777, DiskMode(e)));
     }
     if (options_.owners != nullptr) CheckOwner(index, st);
-    if (st.st_mtim.tv_sec != e.mtime_sec || st.st_mtim.tv_nsec != long{e.mtime_nsec}) {
+    if (!HasMtime(e, st)) {
       Add(index, fmt::format("has mtime {}.{:09}, not {}.{:09}", st.st_mtim.tv_sec,
                              st.st_mtim.tv_nsec, e.mtime_sec, e.mtime_nsec));
     }

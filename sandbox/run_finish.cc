@@ -114,6 +114,7 @@ Result<void> RunSession::Capture() {
     STRATA_ASSIGN(PendingLayer pending, stage_->TakeForCapture(stage_->upper()));
     STRATA_ASSIGN(captured, CaptureUpper(store_, std::move(pending), *chain, options));
   }
+  if (captured->replaced) RepairAfterReplacing(store_, captured->id, observer_);
   if (!request_.capture_ref.empty()) STRATA_TRY(store_.SetRef(request_.capture_ref, captured->id));
   CollectAfterPublishing(store_, observer_);
   for (const std::string& warning : captured->warnings) observer_.Warn(warning);
@@ -137,6 +138,7 @@ Result<void> RunSession::KeepFailed() {
     return {};
   }
   if (stage_->upper().empty() || !request_.scratch_directory.empty()) return {};
+  if (report_.captured && output_.empty()) return {};  // it is in the layer
   std::string name = "failed-" + RandomName().substr(0, 8);
   STRATA_TRY(stage_->KeepAsWorkspace(name));
   report_.kept_workspace = std::move(name);

@@ -86,6 +86,7 @@ Result<CaptureResult> Capture(const Store& store, PendingLayer pending, CaptureS
                      "capture");
   result.id = published.id;
   result.existed = published.existed;
+  result.replaced = published.replaced;
   result.lease = std::move(published.lease);
   return result;
 }

@@ -43,6 +43,7 @@ struct CaptureOptions {
 struct CaptureResult {
   LayerId id;            // of a layer
   bool existed = false;  // the same
+  bool replaced = false;  // the same: PublishedLayer
   LayerLease lease;      // the same; until it has a name
   uint64_t entries = 0;  // of the layer, the root not counted
   uint64_t content_bytes = 0;

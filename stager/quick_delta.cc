@@ -271,6 +271,15 @@ Result<std::vector<std::string>> CommandsOf(const Store& store, const Dependency
   return commands;
 }
 
+// Whether a layer has another place than there. Its files are in the segment already, and a name
+// that is linked to one of them would have to be, too.
+bool MovesOne(const DependencySet& there, const DependencySet& here, const Change& change) {
+  return std::any_of(change.added().begin(), change.added().end(), [&](size_t place) {
+    return std::any_of(there.items.begin(), there.items.end(),
+                       [&](const SetItem& item) { return item.id == here.items[place].id; });
+  });
+}
+
 // An error: there is no quick way.
 Result<std::optional<QuickDelta>> Plan(const Store& store, const DependencySet& set,
                                        const NearRoot& near, size_t part) {
@@ -291,6 +300,7 @@ Result<std::optional<QuickDelta>> Plan(const Store& store, const DependencySet& 
   if (providers->entries.size() != manifest->size()) return std::nullopt;
 
   const Change change(there, set, near.common);
+  if (MovesOne(there, set, change)) return std::nullopt;
   DependencySet missing;
   for (size_t place : change.added()) missing.items.push_back(set.items[place]);
   STRATA_ASSIGN(std::vector<Member> added, OpenMembers(store, missing));

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 import store_check
-from archives import Dir
+from archives import Dir, write_tar
 from test_fallback import deny  # noqa: F401  a fixture
 from test_fsck import DAMAGES, ENTRIES, keep_times
 
@@ -167,4 +167,25 @@ def test_a_replacement_that_is_killed_loses_nothing(strata, tree, archive, store
         assert (tree / "d/g").read_text() == "other\n"
     strata("import", "-q", archive).ok()
     assert store_check.problems(store) == []
+    strata("fsck").ok()
+
+
+@pytest.mark.parametrize("mtime", [253402300799, -(2**40)], ids=["the year 9999", "long before 1901"])
+def test_a_time_that_the_file_system_cannot_hold_is_no_damage(strata, make_tar, tmp_path, mtime):
+    archive = write_tar(tmp_path / "t.tar", {"file": "x"}, mtime=mtime)
+    strata("import", "--name", "l", archive).ok()
+    again = strata("import", "--json", archive).ok().json()
+    assert again["existed"] and not again["replaced"]
+    strata("fsck").ok()
+
+
+def test_a_capture_that_replaces_a_damaged_layer_mends_what_was_made_of_it(strata, base, store):
+    capture = ("run", "--mtime", "1", "--capture", "made", "base", "--", "sh", "-c", "mkdir /new; echo good > /new/file")
+    strata(*capture).ok()
+    made = strata("show", "--json", "made").ok().json()["id"]
+    file = store / "layers" / made / "tree/new/file"
+    keep_times(file, lambda path: path.write_text("evil\n"))
+    strata("fsck").fails(1)
+    assert "is whole again" in strata(*capture).ok().stderr
+    assert file.read_text() == "good\n"
     strata("fsck").ok()

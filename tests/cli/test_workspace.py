@@ -150,6 +150,13 @@ def test_keep_failed_keeps_what_a_timeout_ended(strata, base):
     assert waiting.with_time_enough(kept, lambda text: text) == "evidence"
 
 
+def test_keep_failed_keeps_nothing_besides_what_was_captured(strata, base, store):
+    done = strata.sh("echo evidence > /usr/a; exit 3", options=("--keep-failed", "--capture", "l", "--capture-failed")).fails(3)
+    assert "look at what failed" not in done.stderr
+    assert not any((store / "workspaces").iterdir())
+    assert strata("run", "l", "base", "--", "cat", "/usr/a").ok().out == "evidence"
+
+
 def test_keep_failed_keeps_nothing_of_a_success(strata, base, store):
     assert strata.sh("echo x > /usr/a", options=("--keep-failed",)).ok().stderr == ""
     assert list((store / "workspaces").iterdir()) == []

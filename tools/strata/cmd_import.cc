@@ -79,8 +79,8 @@ Result<int> RunImport(Context& context, const ParsedArgs& args) {
   };
   STRATA_ASSIGN(ImportResult result, import());
   const char* name = args.Get(kName);
-  if (name != nullptr) STRATA_TRY(store->SetRef(name, result.id));
   if (result.replaced) RepairAfterReplacing(*store, result.id, PrintObserver(context.quiet));
+  if (name != nullptr) STRATA_TRY(store->SetRef(name, result.id));
   CollectAfterPublishing(context, *store);
 
   if (!context.quiet) {
