@@ -236,3 +236,12 @@ def test_a_stage_is_mounted_and_captured(tree, tmp_path):
     assert (done.stdout.splitlines(), done.stderr) == (["2 1", "['proc', 'x']", "1"], "")
     with strata.Store(tmp_path / "store") as store:
         assert store.resolve("captured").kind == "layer"
+
+
+def test_what_is_raised_while_a_list_is_made_reaches_the_caller(tmp_path, monkeypatch):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("x")
+    with strata.Store(tmp_path / "store") as store, store.import_(tmp_path / "tree") as layer:
+        monkeypatch.setattr(strata, "_TYPES", {})
+        with pytest.raises(KeyError):
+            layer.files()

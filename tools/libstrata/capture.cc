@@ -18,6 +18,10 @@ constexpr int kUnmountMs = 1000;
 // Whatever holds the mount could still write to the layer.
 Result<void> CheckUnmounted(const strata_stage& stage) {
   if (!stage.mounted) return {};
+  STRATA_ASSIGN(bool gone, stage.root->store->watches.IsGone(stage.watch, 0));
+  if (gone) return {};
+  // One that is here can be named. Only now: the number of one that is gone may be another's by
+  // now.
   const std::string device = fmt::format("{}:{}", major(stage.device), minor(stage.device));
   STRATA_ASSIGN(std::vector<MountEntry> mounts, ReadMountTable());
   for (const MountEntry& mount : mounts) {
@@ -26,14 +30,14 @@ Result<void> CheckUnmounted(const strata_stage& stage) {
         Error(Errc::kBusy, fmt::format("it is still mounted at {}", QuotePath(mount.directory)))
             .Hint("unmount it first"));
   }
-  STRATA_ASSIGN(bool gone, stage.root->store->watches.IsGone(stage.watch, kUnmountMs));
+  STRATA_ASSIGN(gone, stage.root->store->watches.IsGone(stage.watch, kUnmountMs));
   if (gone) return {};
   return Unexpected(
       Error(Errc::kBusy, "something still holds the mount, and could write to the layer")
-          .Hint("it is unmounted here; what is left is a file of it that is open or mapped, a "
-                "descriptor of the "
-                "mount, a process in it, or another mount namespace: close or end that, and "
-                "capture again"));
+          .Hint(
+              "it is unmounted here; what is left is a file of it that is open or mapped, a "
+              "descriptor of the mount, a process in it, or another mount namespace: close or end that, and "
+              "capture again"));
 }
 
 Result<CaptureOptions> Translate(const strata_capture_options& given) {
@@ -89,6 +93,7 @@ int strata_stage_capture(strata_stage* stage, const strata_capture_options* opti
     STRATA_ASSIGN_WITH(strata::CaptureResult result, strata::Capture(*stage, wanted), "capture");
     shown.End();
     stage->stage.reset();
+    if (result.replaced) strata::RepairAfterReplacing(*store, result.id, events.observer());
     if (given.ref != nullptr) STRATA_TRY_WITH(store->SetRef(given.ref, result.id), "capture");
     for (const std::string& warning : result.warnings) events.observer().Warn(warning);
     strata::CollectAfterPublishing(*store, events.observer());

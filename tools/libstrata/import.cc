@@ -49,9 +49,9 @@ Result<void> ImportFrom(const Source& source, const strata_store* store,
   shown.Begin("import");
   STRATA_ASSIGN(ImportResult result, source(*opened, options));
   shown.End();
+  if (result.replaced) RepairAfterReplacing(*opened, result.id, events.observer());
   if (given.ref != nullptr) STRATA_TRY(opened->SetRef(given.ref, result.id));
   for (const std::string& warning : result.warnings) events.observer().Warn(warning);
-  if (result.replaced) RepairAfterReplacing(*opened, result.id, events.observer());
   CollectAfterPublishing(*opened, events.observer());
   *layer = new strata_layer{std::move(opened), std::move(result.lease), result.id.Hex(),
                             result.existed,    result.entries,          result.content_bytes};

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -64,7 +65,8 @@ Result<MountWatches::Instance*> MountWatches::Own() {
   if (!opened) return Unexpected(ExplainInotify(std::move(opened).error()));
   made->fd = std::move(*opened);
   if (!instance_.compare_exchange_strong(known, made.get())) return known;  // another thread's
-  delete known;  // the parent process's, of which this one has a copy
+  // That of the parent process, of which this one has a copy, stays: another thread may be looking
+  // at it.
   return made.release();
 }
 
@@ -87,14 +89,15 @@ Result<int> MountWatches::WatchHere() {
 
 Result<bool> MountWatches::IsGone(int watch, int timeout_ms) {
   STRATA_ASSIGN(Instance * own, Own());
-  for (int waited = 0;; waited += kLookAgainMs) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  for (;;) {
     {
       const std::lock_guard lock(own->mutex);
       STRATA_TRY(own->ReadEvents());
       const auto found = own->gone.find(watch);
       if (found != own->gone.end() && found->second) return true;
     }
-    if (waited >= timeout_ms) return false;
+    if (std::chrono::steady_clock::now() >= end) return false;
     pollfd ready{own->fd.get(), POLLIN, 0};
     static_cast<void>(::poll(&ready, 1, kLookAgainMs));
   }

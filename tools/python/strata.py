@@ -295,6 +295,24 @@ def _mtime(mtime):
     return {} if mtime is None else {"set_mtime": 1, "mtime": mtime}
 
 
+def _collect(name, handle, kind, make):
+    """[make(...)] of what strata_NAME calls back with. What `make` raises ends it, and is raised here."""
+    found, raised = [], []
+
+    def each(_user, *arguments):
+        try:
+            found.append(make(*arguments))
+        except BaseException as problem:  # pylint: disable=broad-except
+            raised.append(problem)
+        return len(raised)
+
+    _call(name, handle, kind(each), None)
+    if raised:
+        raise raised[0]
+    return found
+
+
+
 class _Callbacks:
     """Python functions as strata_events. What they raise is raised again by the call that called them."""
 
@@ -398,14 +416,7 @@ class Store(_Handle):
 
     def refs(self):
         """{ref: Target(kind, id)}, sorted by name."""
-        found = {}
-
-        def each(_user, ref, target):
-            found[os.fsdecode(ref)] = target[0].value()
-            return 0
-
-        _call("list_refs", self.handle, _each_ref(each), None)
-        return found
+        return dict(_collect("list_refs", self.handle, _each_ref, lambda ref, target: (os.fsdecode(ref), target[0].value())))
 
     def gc(self, max_size=0, everything=False, dry_run=False):
         """Removes what nothing needs; {"roots", "layers", "derived", "freed_bytes"}: how much that was."""
@@ -481,19 +492,16 @@ class Layer(_Handle):
         `type`: "directory", "file", "symlink", "fifo" or "whiteout", which takes away what lies below. `sha256` is of
         files, `target` of symlinks, `hardlink` another path that is the same file; None of others.
         """
-        found = []
 
-        def each(_user, entry):
+        def entry_of(entry):
             one = entry[0]
             texts = (None if text is None else os.fsdecode(text) for text in (one.sha256, one.target, one.hardlink))
-            found.append(Entry(
+            return Entry(
                 os.fsdecode(one.path), _TYPES[one.type], one.mode, one.uid, one.gid, one.mtime, one.mtime_nsec,
                 one.bytes, *texts, bool(one.flags & 1), bool(one.flags & 2),
-            ))  # fmt: skip
-            return 0
+            )  # fmt: skip
 
-        _call("list_files", self.handle, _each_entry(each), None)
-        return found
+        return _collect("list_files", self.handle, _each_entry, entry_of)
 
 
 class Set(_Handle):
@@ -525,15 +533,12 @@ class Set(_Handle):
 
     def overlaps(self):
         """[Overlap(path, members, conflict)]: what several members provide; members by index, the last one wins."""
-        found = []
 
-        def each(_user, overlap):
+        def overlap_of(overlap):
             one = overlap[0]
-            found.append(Overlap(os.fsdecode(one.path), tuple(one.members[: one.member_count]), bool(one.conflict)))
-            return 0
+            return Overlap(os.fsdecode(one.path), tuple(one.members[: one.member_count]), bool(one.conflict))
 
-        _call("list_overlaps", self.handle, _each_overlap(each), None)
-        return found
+        return _collect("list_overlaps", self.handle, _each_overlap, overlap_of)
 
     def compose(self, mtime=None, jobs=0, progress=None, message=None):
         """The Root of the set: the cached one, else made now."""
