@@ -104,7 +104,8 @@ Result<DependencySet> DependencySet::Decode(std::string_view bytes) {
     set.items.push_back(std::move(item));
   }
   for (uint32_t i = 0; i < command_count && in.ok(); ++i) set.integration.emplace_back(in.Text());
-  if (!in.AtEnd()) return Fail(Errc::kCorrupt, "a damaged dependency set");
+  const bool whole = in.AtEnd() && Counting(set.items).size() == set.items.size();
+  if (!whole) return Fail(Errc::kCorrupt, "a damaged dependency set");
   return set;
 }
 

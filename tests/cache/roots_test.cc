@@ -159,6 +159,18 @@ TEST_F(RootsTest, ADamagedSetIsRefused) {
   }
 }
 
+// No set is encoded so; two encodings of one would be two roots.
+TEST_F(RootsTest, ASetThatNamesALayerTwiceIsDamaged) {
+  DependencySet set;
+  set.items.resize(1);
+  std::string bytes = set.Encode();
+  const std::string item = bytes.substr(16);
+  bytes[8] = 2;  // the number of items
+  EXPECT_FALSE(DependencySet::Decode(bytes + item));
+  bytes[8] = 1;
+  EXPECT_TRUE(DependencySet::Decode(bytes));
+}
+
 TEST_F(RootsTest, AFlippedByteIsSeenAndTheEntryDropped) {
   DependencySet set = Set({1, 2});
   RootKey key = Publish(set);
